@@ -1,0 +1,61 @@
+package affinity
+
+import (
+	"github.com/remora-proxy/remora/internal/fields"
+	"github.com/remora-proxy/remora/internal/problem"
+	"github.com/remora-proxy/remora/internal/route"
+	"github.com/remora-proxy/remora/internal/session"
+)
+
+// Request is a front door's view of a request.
+type Request struct {
+	route.Request
+	BodyState BodyState
+	Body      *fields.Scanner // closed without error when BodyState is BodyRead
+}
+
+// BodyState says what the front door did with the body.
+type BodyState uint8
+
+// The states of a body.
+const (
+	BodyNotRead  BodyState = iota // there was none, or Plan did not ask for it
+	BodyRead                      // read to its end
+	BodyTooLarge                  // longer than Plan.MaxBody: not read
+)
+
+// Plan says whether the body has to be read before the request can be decided.
+type Plan struct {
+	Spec    *fields.Spec // nil: it has not
+	MaxBody int          // bytes
+	Problem problem.Problem
+}
+
+// SessionState is what a decision says of the session.
+type SessionState uint8
+
+// The session states.
+const (
+	SessionNone     SessionState = iota // the request has no key, or the table is full
+	SessionNew                          // this request began the session
+	SessionExisting                     // the session was live
+	SessionMoved                        // the session was live and its endpoint is gone or was given up
+)
+
+func (s SessionState) String() string {
+	return [...]string{"none", "new", "existing", "moved"}[s]
+}
+
+// Decision is where a request goes and why. A front door keeps one for reuse.
+type Decision struct {
+	Problem   problem.Problem // when not zero, the front door answers with it and nothing else is set
+	Rule      *route.Rule
+	Service   *Service
+	Endpoint  *Endpoint
+	Session   SessionState
+	Promoted  []route.Header // headers to set in place of all fields of that name that the client sent
+	SetCookie string         // value of a Set-Cookie field to add to the response; empty: none
+
+	key  session.Key
+	held bool
+}

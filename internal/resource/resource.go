@@ -1,0 +1,49 @@
+// Package resource is the set of configuration objects as their users wrote them, decoded, each with the place where its
+// fields stand. Files (package config) and a cluster's watches fill a Set; packages istio and gatewayapi compile it. The
+// package decodes nothing and judges nothing.
+package resource
+
+import (
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/remora-proxy/remora/api/v1alpha1"
+	"github.com/remora-proxy/remora/internal/diag"
+)
+
+// Locator finds the place of a field in the source that an object came from. The path is as in diag.Diagnostic.Field; the
+// nearest enclosing field that is known answers for one that is not there.
+type Locator interface {
+	Locate(field string) diag.Position
+}
+
+// Object is one decoded object and where it came from.
+type Object[T metav1.Object] struct {
+	Kind  string
+	Value T
+	Where Locator
+}
+
+// Name is "Kind namespace/name".
+func (o Object[T]) Name() string {
+	return o.Kind + " " + o.Value.GetNamespace() + "/" + o.Value.GetName()
+}
+
+// At makes a diagnostic about a field of the object.
+func (o Object[T]) At(s diag.Severity, field, what, remedy string) diag.Diagnostic {
+	return diag.Diagnostic{Severity: s, Pos: o.Where.Locate(field), Object: o.Name(), Field: field, What: what, Remedy: remedy}
+}
+
+// Set is all objects of one configuration. Every object has a namespace ("default" where the source gave none).
+// The order within a kind is the order of the sources: files by name, then documents from the top.
+type Set struct {
+	Gateways         []Object[*networkingv1.Gateway]
+	VirtualServices  []Object[*networkingv1.VirtualService]
+	DestinationRules []Object[*networkingv1.DestinationRule]
+	ServiceEntries   []Object[*networkingv1.ServiceEntry]
+	Services         []Object[*corev1.Service]
+	EndpointSlices   []Object[*discoveryv1.EndpointSlice]
+	AffinityPolicies []Object[*v1alpha1.AffinityPolicy]
+}
