@@ -1,0 +1,55 @@
+# Everything runs with Go and make. Only `make test` (a C compiler for the race detector) and `make bench` (the proxies to
+# compare with) install Debian packages, and only those that are missing.
+.DEFAULT_GOAL := build
+.PHONY: build test lint vet fmt demo bench bench-core fuzz clean help
+
+GO       ?= go
+ARGS     ?=
+FUZZTIME ?= 20s
+
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+CC       := $(shell $(GO) env CC)
+LINTER   := .cache/bin/golangci-lint
+
+build: ## build bin/remora, a static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/remora ./cmd/remora
+
+demo: build ## the use case on real processes; ARGS=--once ends after the tour
+	@bin/remora demo $(ARGS)
+
+test: lint vet ## lint, vet and all tests with the race detector
+	@tools/apt-install '$(CC)=gcc libc6-dev'
+	$(GO) test -race -timeout 15m ./...
+	@echo "ran: $$($(LINTER) version --short | sed 's/^/golangci-lint /'), go vet (this system and darwin), go test -race of $$($(GO) list ./... | wc -l) packages; all passed"
+
+lint: $(LINTER) ## the linters of .golangci.yml, at the version in tools/go.mod
+	$(LINTER) run ./...
+
+# Built from source once for each version; about five minutes on a machine whose build cache is empty.
+$(LINTER): tools/go.mod tools/go.sum
+	@echo "building golangci-lint (once)"
+	cd tools && CGO_ENABLED=0 $(GO) build -trimpath -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	@touch $@
+
+vet: ## go vet, for this system and for macOS
+	$(GO) vet ./...
+	GOOS=darwin CGO_ENABLED=0 $(GO) vet ./...
+
+fmt: $(LINTER) ## format all Go files
+	$(LINTER) fmt ./...
+
+bench: build ## compare with HAProxy, nginx and Envoy (bench/README.md); ARGS='-rounds 1 -peers haproxy,remora'
+	@bench/install
+	$(GO) run ./bench/compare $(ARGS)
+
+bench-core: ## the Go benchmarks of the decision core
+	$(GO) test -run '^$$' -bench . -benchmem ./internal/fields ./internal/session/... ./internal/placement ./internal/route ./internal/affinity
+
+fuzz: ## run every fuzz target for FUZZTIME (20s)
+	@tools/fuzz $(FUZZTIME)
+
+clean: ## remove what the build made
+	rm -rf bin .cache
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
