@@ -1,0 +1,137 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"strings"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/remora-proxy/remora/internal/diag"
+)
+
+// maxMarks bounds the characters of one document that may begin a value: the parser's tree takes a few hundred bytes for
+// each, and it is built before anything can be counted in it.
+const maxMarks = 2 * maxElements
+
+// chunks cuts a stream of documents where a line begins with "---", as YAML demands and kubectl does, so that a document
+// with a mistake in it does not hide the others, and so that only one document's tree is in memory at a time. It gives each
+// with the number of lines before it.
+func chunks(data []byte) iter.Seq2[int, []byte] {
+	return func(yield func(int, []byte) bool) {
+		line, first, start, bare := 0, 0, 0, true
+		for at := 0; at < len(data); {
+			end := len(data)
+			if i := bytes.IndexByte(data[at:], '\n'); i >= 0 {
+				end = at + i + 1
+			}
+			l := data[at:end]
+			if separates(l) {
+				if !bare {
+					if !yield(first, data[start:at]) {
+						return
+					}
+					first, start = line, at
+				}
+				bare = false
+			} else if t := bytes.TrimSpace(l); len(t) > 0 && t[0] != '#' && t[0] != '%' {
+				bare = false // no longer only comments and directives, which belong to the document after them
+			}
+			at = end
+			line++
+		}
+		if start < len(data) {
+			yield(first, data[start:])
+		}
+	}
+}
+
+func separates(line []byte) bool {
+	rest, is := bytes.CutPrefix(line, []byte("---"))
+	return is && (len(rest) == 0 || strings.IndexByte(" \t\r\n", rest[0]) >= 0)
+}
+
+// parse gives the documents of one file.
+func parse(file string, data []byte, report *reporter) []node {
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	if line, what := unreadable(data); what != "" {
+		report.errorAt(diag.Position{File: file, Line: line}, "", "", what, "save the file as plain text in UTF-8")
+		return nil
+	}
+	var docs []node
+	for offset, chunk := range chunks(data) {
+		if n := marks(chunk); n > maxMarks {
+			report.errorAt(diag.Position{File: file, Line: offset + 1}, "", "",
+				fmt.Sprintf("the document is too large: %d characters in it may begin a value, at most %d are read", n, maxMarks), "split it into several")
+			continue
+		}
+		docs = append(docs, parseChunk(file, offset, chunk, report)...)
+	}
+	return docs
+}
+
+func parseChunk(file string, offset int, chunk []byte, report *reporter) []node {
+	var docs []node
+	decoder := yaml.NewDecoder(bytes.NewReader(chunk))
+	for {
+		var y yaml.Node
+		err := decoder.Decode(&y)
+		if errors.Is(err, io.EOF) {
+			return docs
+		}
+		if err != nil {
+			line, what, remedy := syntaxError(chunk, err)
+			report.errorAt(diag.Position{File: file, Line: line + offset}, "", "", what, remedy)
+			return docs
+		}
+		b := builder{report: report, file: file, offset: offset, open: map[*yaml.Node]bool{}}
+		if len(y.Content) == 0 {
+			continue
+		}
+		if n, ok := b.build(y.Content[0], 0); ok && n.kind != null {
+			docs = append(docs, n)
+		}
+	}
+}
+
+// unreadable finds bytes that YAML does not allow in a file, which the parser reports without a line.
+func unreadable(data []byte) (line int, what string) {
+	line = 1
+	for i := 0; i < len(data); {
+		c := data[i]
+		switch {
+		case c == '\n':
+			line++
+		case c < ' ' && c != '\t' && c != '\r', c == 0x7f:
+			return line, fmt.Sprintf("a control character (0x%02x)", c)
+		case c >= utf8.RuneSelf:
+			r, size := utf8.DecodeRune(data[i:])
+			if r == utf8.RuneError && size == 1 {
+				return line, fmt.Sprintf("a byte that is not UTF-8 (0x%02x)", c)
+			}
+			if r >= 0x80 && r < 0xa0 && r != 0x85 || r == 0xfffe || r == 0xffff || r == 0xfeff {
+				return line, fmt.Sprintf("a control character (%U)", r)
+			}
+			i += size
+			continue
+		}
+		i++
+	}
+	return line, ""
+}
+
+// marks is an upper bound of the number of values in a document, up to a factor: each begins after one of these.
+func marks(chunk []byte) int {
+	n := 0
+	for _, c := range chunk {
+		switch c {
+		case '\n', ',', '[', '{', ':', '-', '?':
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,48 @@
+package config
+
+import "strings"
+
+// nearest gives the name that was most likely meant by got, or "": the same but for case, dashes and underscores, or at
+// most one edit in three letters away.
+func nearest(got string, names []string) string {
+	if len(got) > 64 {
+		return ""
+	}
+	best, bestDistance := "", len(got)/3+1
+	for _, name := range names {
+		if bare(got) == bare(name) {
+			return name
+		}
+		if d := distance(strings.ToLower(got), strings.ToLower(name)); d < bestDistance {
+			best, bestDistance = name, d
+		}
+	}
+	return best
+}
+
+func bare(s string) string {
+	return strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(s))
+}
+
+// distance is the optimal string alignment distance: insertions, deletions, substitutions and swaps of neighbours.
+func distance(a, b string) int {
+	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+		}
+		before, last, row = last, row, before
+	}
+	return last[len(b)]
+}
