@@ -1,5 +1,7 @@
 package http1
 
+import "math"
+
 // Defaults of Limits.
 const (
 	DefaultMaxHead            = 32 << 10
@@ -25,7 +27,15 @@ type Limits struct {
 
 var defaultLimits Limits
 
-func limit(n, def int) int {
+func (l *Limits) head() int        { return orDefault(l.MaxHead, DefaultMaxHead) }
+func (l *Limits) requestLine() int { return orDefault(l.MaxRequestLine, DefaultMaxRequestLine) }
+func (l *Limits) fields() int      { return min(orDefault(l.MaxFields, DefaultMaxFields), math.MaxUint16) }
+func (l *Limits) trailer() int     { return orDefault(l.MaxTrailer, DefaultMaxTrailer) }
+func (l *Limits) chunkExtensions() int {
+	return orDefault(l.MaxChunkExtensions, DefaultMaxChunkExtensions)
+}
+
+func orDefault(n, def int) int {
 	if n == 0 {
 		return def
 	}
