@@ -7,7 +7,7 @@
 //	plan := engine.Plan(&req)                    // is the body to be read?
 //	if plan.Spec != nil { scan the body, up to plan.MaxBody bytes, into req.Body }
 //	engine.Decide(&req, &dec, now)               // where to, or which error
-//	for { connect to dec.Endpoint.Addr; on failure engine.Refused(&dec) and, when given up, engine.Move(&req, &dec, now) }
+//	for { connect to dec.Endpoint.Addr; on failure try again and, when given up, engine.Move(&dec, now) }
 //	... forward, with dec.Promoted set as headers, dec.Service.SessionHeader: dec.Session, and dec.SetCookie on the response
 //	engine.Release(&dec, now)                    // when the response has ended: exactly once for each Decide
 package affinity

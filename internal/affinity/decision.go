@@ -57,5 +57,6 @@ type Decision struct {
 	SetCookie string         // value of a Set-Cookie field to add to the response; empty: none
 
 	key  session.Key
-	held bool
+	held bool // the session key has a hold of this decision
+	open bool // Endpoint counts this decision as in flight
 }

@@ -4,15 +4,18 @@ import "github.com/remora-proxy/remora/internal/problem"
 
 // Trace is why a request goes where it goes: what `remora explain` prints.
 type Trace struct {
-	Fields    []FieldTrace     `json:"fields"`
-	Rule      *RuleTrace       `json:"rule,omitempty"`
-	Service   string           `json:"service,omitempty"`
-	Key       *KeyTrace        `json:"key,omitempty"`
-	Session   string           `json:"session,omitempty"`
-	Endpoints []CandidateTrace `json:"endpoints,omitempty"` // in the order of preference
-	Choice    string           `json:"choice,omitempty"`    // ip:port
-	Why       string           `json:"why,omitempty"`       // one sentence on the choice
-	Problem   *problem.Problem `json:"problem,omitempty"`
+	Fields     []FieldTrace     `json:"fields,omitempty"`
+	Rule       *RuleTrace       `json:"rule,omitempty"`
+	Split      []SplitTrace     `json:"split,omitempty"` // only for a rule with several destinations
+	Service    string           `json:"service,omitempty"`
+	Source     string           `json:"source,omitempty"` // file:line of what made the service
+	Key        *KeyTrace        `json:"key,omitempty"`
+	Session    string           `json:"session"` // new | existing | moved | none
+	Bound      string           `json:"boundTo,omitempty"`
+	Candidates []CandidateTrace `json:"candidates,omitempty"` // placement's order first, then those that take no new session
+	Choice     string           `json:"choice,omitempty"`     // ip:port
+	Why        string           `json:"why,omitempty"`        // one sentence on the choice
+	Problem    *ProblemTrace    `json:"problem,omitempty"`
 }
 
 // FieldTrace is a promoted field: its value and where it came from.
@@ -20,7 +23,7 @@ type FieldTrace struct {
 	Field  string `json:"field"`
 	Header string `json:"header"`
 	Value  string `json:"value,omitempty"`
-	From   string `json:"from"` // "body", "header", "body (over the header's value)", "nowhere"
+	From   string `json:"from"` // "body", "header", "body, over the header", "nowhere"
 }
 
 // RuleTrace is the rule that matched.
@@ -30,11 +33,18 @@ type RuleTrace struct {
 	Source string `json:"source"` // file:line of the match that fitted, or of the rule
 }
 
+// SplitTrace is one destination of a weighted rule.
+type SplitTrace struct {
+	Service string `json:"service"`
+	Weight  uint32 `json:"weight"`
+	Session bool   `json:"session"` // the user has a live session there
+}
+
 // KeyTrace is the session's key: where it was found. Its value is shown here and nowhere stored.
 type KeyTrace struct {
-	From   string `json:"from"` // `header "x-user"`
+	From   string `json:"from"` // "the header x-user"
 	Value  string `json:"value,omitempty"`
-	Source string `json:"source,omitempty"` // file:line of the DestinationRule's consistentHash
+	Source string `json:"source,omitempty"` // file:line of what says so
 }
 
 // CandidateTrace is one endpoint of the service as placement sees it.
@@ -43,6 +53,13 @@ type CandidateTrace struct {
 	Name   string `json:"name,omitempty"`
 	State  string `json:"state"`
 	Live   int    `json:"liveSessions"`
-	Limit  int    `json:"limit,omitempty"` // the load bound at this moment; 0: takes no new session
+	Limit  int    `json:"limit"` // live sessions at which it takes no further new one; 0: it takes none
 	Chosen bool   `json:"chosen"`
+}
+
+// ProblemTrace is the answer that the client would get.
+type ProblemTrace struct {
+	Status int          `json:"status"`
+	Code   problem.Code `json:"code"`
+	Detail string       `json:"detail"`
 }

@@ -1,0 +1,150 @@
+package affinity
+
+import (
+	"math/bits"
+
+	"github.com/dchest/siphash"
+
+	"github.com/remora-proxy/remora/internal/placement"
+	"github.com/remora-proxy/remora/internal/route"
+	"github.com/remora-proxy/remora/internal/session"
+)
+
+// destination chooses the service of a matched rule. A split by weights is sticky: a destination where the user has a live
+// session keeps it, also when the weights change; otherwise the hash of the user's key proposes, so that raising a weight
+// moves no more new sessions than it has to.
+func (e *Engine) destination(v *view, rule *route.Rule, req *route.Request, now session.Instant) *Service {
+	ds := rule.Destinations
+	if len(ds) == 1 {
+		return v.services[ds[0].Service]
+	}
+	first := v.services[e.proposed(v, ds, req)]
+	if e.hasSession(first, req, now) {
+		return first
+	}
+	for i := range ds {
+		if svc := v.services[ds[i].Service]; svc != first && e.hasSession(svc, req, now) {
+			return svc
+		}
+	}
+	return first
+}
+
+// proposed is the index of the service that the weights give to the request's key, or to chance where it has none.
+func (e *Engine) proposed(v *view, ds []route.Destination, req *route.Request) int {
+	var total uint64
+	for i := range ds {
+		total += uint64(ds[i].Weight)
+	}
+	if total == 0 {
+		return ds[0].Service
+	}
+	point, _ := bits.Mul64(e.splitPoint(v, ds, req), total) // uniform in 0 … total-1
+	for i := range ds {
+		if w := uint64(ds[i].Weight); point < w {
+			return ds[i].Service
+		} else {
+			point -= w
+		}
+	}
+	return ds[len(ds)-1].Service
+}
+
+// splitPoint is where a request stands on the scale of a split. All splits use one scale: a user who is among the first tenth
+// at one route is so at the others too.
+func (e *Engine) splitPoint(v *view, ds []route.Destination, req *route.Request) uint64 {
+	for i := range ds {
+		if key, _ := findKey(&v.services[ds[i].Service].Key, req); key != "" {
+			return siphash.Hash(e.splitSecret[0], e.splitSecret[1], bytesOf(key))
+		}
+	}
+	return mix(e.ticket.Add(1))
+}
+
+// hasSession reports whether the user has a live session of the service on an endpoint that serves it.
+func (e *Engine) hasSession(svc *Service, req *route.Request, now session.Instant) bool {
+	if svc.Missing != "" {
+		return false
+	}
+	key, prob := findKey(&svc.Key, req)
+	if key == "" || !prob.IsZero() {
+		return false
+	}
+	entry, live := e.store.Peek(svc.sessionKey(key), now, svc.IdleTimeout)
+	if !live {
+		return false
+	}
+	ep := e.owner(svc, entry.Endpoint)
+	return ep != nil && ep.serves(now)
+}
+
+// stackCandidates is how many endpoints placement handles without allocating.
+const stackCandidates = 32
+
+// place proposes the endpoint of a session that has none; nil when none may take it.
+func (s *Service) place(store session.Store, key uint64, avoid *Endpoint, now session.Instant) *Endpoint {
+	var buf [stackCandidates]placement.Candidate
+	var index [stackCandidates]int
+	cs, at := s.candidates(buf[:0], index[:0], store, avoid, now)
+	i := placement.Choose(key, cs, s.LoadBound)
+	if i < 0 {
+		return nil
+	}
+	return s.endpoints[at[i]]
+}
+
+// candidates lists the endpoints that may take a new session, and where they stand in s.endpoints.
+func (s *Service) candidates(cs []placement.Candidate, at []int, store session.Store, avoid *Endpoint, now session.Instant) ([]placement.Candidate, []int) {
+	for i, ep := range s.endpoints {
+		if ep == avoid || !ep.takesNew(now) {
+			continue
+		}
+		cs = append(cs, placement.Candidate{ID: ep.identity, Weight: s.Endpoints[i].Weight, Load: store.Live(ep.id)})
+		at = append(at, i)
+	}
+	return cs, at
+}
+
+// spread finds an endpoint for a request without a session, by the service's load balancer; nil when none may take it.
+func (s *Service) spread(ticket uint64, avoid *Endpoint, now session.Instant) *Endpoint {
+	n := len(s.endpoints)
+	if n == 0 {
+		return nil
+	}
+	if s.LoadBalancer == RoundRobin {
+		ticket = s.stats.turn.Add(1)
+	} else {
+		ticket = mix(ticket)
+	}
+	first := s.nth(int(ticket%uint64(n)), avoid, now)
+	if first == nil || s.LoadBalancer != LeastRequest {
+		return first
+	}
+	// The better of two drawn by chance (M. Mitzenmacher, "The Power of Two Choices", IEEE TPDS 12(10), 2001), as Envoy does.
+	second := s.nth(int((ticket>>32)%uint64(n)), avoid, now)
+	if second.inFlight.Load() < first.inFlight.Load() {
+		return second
+	}
+	return first
+}
+
+// nth is the first endpoint from position i on, around, that may take a request; nil when none may.
+func (s *Service) nth(i int, avoid *Endpoint, now session.Instant) *Endpoint {
+	for range s.endpoints {
+		if ep := s.endpoints[i]; ep != avoid && ep.takesNew(now) {
+			return ep
+		}
+		if i++; i == len(s.endpoints) {
+			i = 0
+		}
+	}
+	return nil
+}
+
+// mix spreads a counter over all 64 bits (the finaliser of SplitMix64; Steele, Lea, Flood, OOPSLA 2014).
+func mix(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}

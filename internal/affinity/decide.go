@@ -1,0 +1,197 @@
+package affinity
+
+import (
+	"github.com/remora-proxy/remora/internal/problem"
+	"github.com/remora-proxy/remora/internal/route"
+	"github.com/remora-proxy/remora/internal/session"
+)
+
+// claimTries bounds how often a decision begins again because another one changed the session under its hands.
+const claimTries = 4
+
+// Decide decides a request. Unless dec.Problem is set, the request is held until Release. It may overwrite req.Headers where
+// the body's fields win.
+func (e *Engine) Decide(req *Request, dec *Decision, now session.Instant) {
+	*dec = Decision{Promoted: dec.Promoted[:0]}
+	v := e.view.Load()
+	if dec.Problem = promote(v.listener(req.Port), req, dec); !dec.Problem.IsZero() {
+		return
+	}
+	var found route.Result
+	if !v.table.Lookup(&req.Request, &found) {
+		dec.Problem = noRoute(v.listener(req.Port), req)
+		return
+	}
+	dec.Rule = found.Rule
+	dec.Service = e.destination(v, found.Rule, &req.Request, now)
+	e.bind(req, dec, now)
+	if !dec.Problem.IsZero() {
+		dec.Service.stats.refused.Add(1)
+		return
+	}
+	dec.Service.stats.decisions[dec.Session].Add(1)
+	dec.Endpoint.inFlight.Add(1)
+	dec.open = true
+}
+
+// bind finds the session's endpoint, or one for a request without a session.
+func (e *Engine) bind(req *Request, dec *Decision, now session.Instant) {
+	svc := dec.Service
+	if svc.Missing != "" {
+		dec.Problem = problem.Problem{Code: problem.ServiceUnknown, Detail: svc.Missing}
+		return
+	}
+	user, cookie, prob := e.userKey(svc, &req.Request)
+	if dec.Problem = prob; !prob.IsZero() {
+		return
+	}
+	if user == "" {
+		if svc.WithoutKey == Reject && svc.Key.Kind != NoKey {
+			dec.Problem = noKey(svc)
+			return
+		}
+		e.balance(dec, nil, now)
+		return
+	}
+	dec.SetCookie = cookie
+	dec.key = svc.sessionKey(user)
+	e.claim(dec, now)
+}
+
+// claim takes hold of the session dec.key: the live one, or a new one on the endpoint that placement proposes.
+func (e *Engine) claim(dec *Decision, now session.Instant) {
+	svc := dec.Service
+	for range claimTries {
+		id, live := e.store.Acquire(dec.key, now, svc.IdleTimeout)
+		if !live {
+			ep := svc.place(e.store, uint64(dec.key), nil, now)
+			if ep == nil {
+				dec.Problem = noEndpoint(svc)
+				return
+			}
+			owner, outcome := e.store.Bind(dec.key, ep.id, now, svc.IdleTimeout)
+			switch outcome {
+			case session.Bound:
+				dec.Endpoint, dec.Session, dec.held = ep, SessionNew, true
+				return
+			case session.Full:
+				dec.Endpoint, dec.Session = ep, SessionNone
+				svc.stats.full.Add(1)
+				return
+			case session.Existing: // another request of the same user was first
+				id = owner
+			}
+		}
+		dec.held = true
+		if ep := e.owner(svc, id); ep != nil && ep.serves(now) {
+			dec.Endpoint, dec.Session = ep, SessionExisting
+			if e.told.take(dec.key) {
+				dec.Session = SessionMoved
+			}
+			return
+		}
+		if e.rebind(dec, id, nil, now) {
+			return
+		}
+	}
+	if dec.Problem.IsZero() {
+		dec.Problem = noEndpoint(svc) // others kept changing the session: the client may try again
+	}
+}
+
+// rebind moves the held session dec.key away from the endpoint with the id from. It reports whether dec is decided: with an
+// endpoint, or with a problem and no hold when there is no other endpoint. Otherwise the session ended meanwhile: its hold is
+// gone, and the caller begins again.
+func (e *Engine) rebind(dec *Decision, from session.EndpointID, avoid *Endpoint, now session.Instant) bool {
+	svc := dec.Service
+	for range claimTries {
+		ep := svc.place(e.store, uint64(dec.key), avoid, now)
+		if ep == nil {
+			e.store.Release(dec.key, now)
+			dec.held = false
+			dec.Problem = noEndpoint(svc)
+			return true
+		}
+		owner, moved := e.store.Move(dec.key, from, ep.id, now, svc.IdleTimeout)
+		if moved {
+			dec.Endpoint, dec.Session = ep, SessionMoved
+			e.told.take(dec.key)
+			return true
+		}
+		if owner == 0 {
+			dec.held = false
+			return false
+		}
+		// Another request moved it first, and its decision tells the backend.
+		if ep := e.owner(svc, owner); ep != nil && ep != avoid && ep.serves(now) {
+			dec.Endpoint, dec.Session = ep, SessionExisting
+			return true
+		}
+		from = owner
+	}
+	e.store.Release(dec.key, now)
+	dec.held = false
+	return false
+}
+
+// owner is the endpoint with an id, when it is one of the service's.
+func (e *Engine) owner(svc *Service, id session.EndpointID) *Endpoint {
+	if ep := e.endpoints.get(id); ep != nil && ep.Service == svc.Name {
+		return ep
+	}
+	return nil
+}
+
+// balance finds an endpoint for a request without a session.
+func (e *Engine) balance(dec *Decision, avoid *Endpoint, now session.Instant) {
+	dec.Session = SessionNone
+	if dec.Endpoint = dec.Service.spread(e.ticket.Add(1), avoid, now); dec.Endpoint == nil {
+		dec.Problem = noEndpoint(dec.Service)
+	}
+}
+
+// Connected says that a new connection to dec.Endpoint was established: it is healthy.
+func (e *Engine) Connected(dec *Decision) { dec.Endpoint.connected() }
+
+// Move gives up on dec.Endpoint, which could not be connected to after the front door's retries: the endpoint is unhealthy
+// for a while and dec goes to another one (dec.Session becomes SessionMoved for a session that was live before), or has a
+// Problem, and nothing to release, when none is left.
+func (e *Engine) Move(dec *Decision, now session.Instant) {
+	if !dec.open {
+		return
+	}
+	svc, failed, was := dec.Service, dec.Endpoint, dec.Session
+	failed.eject(now)
+	failed.inFlight.Add(-1)
+	dec.Endpoint, dec.open = nil, false
+	switch {
+	case !dec.held:
+		e.balance(dec, failed, now)
+	case !e.rebind(dec, failed.id, failed, now):
+		e.claim(dec, now)
+	}
+	if !dec.Problem.IsZero() {
+		svc.stats.refused.Add(1)
+		return
+	}
+	if was == SessionNew && dec.Session == SessionMoved {
+		dec.Session = SessionNew // no replica has seen this session yet
+	}
+	svc.stats.movedAway.Add(1)
+	dec.Endpoint.inFlight.Add(1)
+	dec.open = true
+}
+
+// Release ends the hold of a decision. It must be called exactly once for every Decide, after the response has ended; after a
+// decision with a Problem it does nothing.
+func (e *Engine) Release(dec *Decision, now session.Instant) {
+	if !dec.open {
+		return
+	}
+	dec.open = false
+	dec.Endpoint.inFlight.Add(-1)
+	if dec.held {
+		dec.held = false
+		e.store.Release(dec.key, now)
+	}
+}

@@ -1,0 +1,160 @@
+package affinity
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/remora-proxy/remora/internal/placement"
+	"github.com/remora-proxy/remora/internal/problem"
+	"github.com/remora-proxy/remora/internal/route"
+	"github.com/remora-proxy/remora/internal/session"
+)
+
+// Explain takes the steps of Decide without changing any session, and says why at each.
+func (e *Engine) Explain(req *Request, now session.Instant) *Trace {
+	t := &Trace{Session: SessionNone.String()}
+	v := e.view.Load()
+	l := v.listener(req.Port)
+	before := slices.Clone(req.Headers)
+	var dec Decision
+	prob := promote(l, req, &dec)
+	t.explainFields(l, before, &dec)
+	if !prob.IsZero() {
+		return t.refuse(prob)
+	}
+	var found route.Result
+	if !v.table.Lookup(&req.Request, &found) {
+		return t.refuse(noRoute(l, req))
+	}
+	t.explainRule(&found)
+	svc := e.destination(v, found.Rule, &req.Request, now)
+	t.explainSplit(e, v, found.Rule, &req.Request, now)
+	t.Service, t.Source = svc.Name, svc.Source
+	if svc.Missing != "" {
+		return t.refuse(problem.Problem{Code: problem.ServiceUnknown, Detail: svc.Missing})
+	}
+	return e.explainSession(t, svc, req, now)
+}
+
+func (e *Engine) explainSession(t *Trace, svc *Service, req *Request, now session.Instant) *Trace {
+	user, prob := findKey(&svc.Key, &req.Request)
+	t.Key = &KeyTrace{From: svc.Key.String(), Value: user, Source: svc.Key.Source}
+	if svc.Key.Kind == SourceIPKey && user != "" {
+		t.Key.Value = req.Source.Unmap().String()
+	}
+	switch {
+	case !prob.IsZero():
+		return t.refuse(prob)
+	case user == "" && svc.Key.Kind == CookieKey && svc.Key.SetTTL:
+		t.Session, t.Why = SessionNew.String(), "the client has no such cookie: it would be given one, and its session would be placed by that"
+		t.explainCandidates(e, svc, 0, now)
+		return t
+	case user == "" && svc.WithoutKey == Reject && svc.Key.Kind != NoKey:
+		return t.refuse(noKey(svc))
+	case user == "":
+		t.explainCandidates(e, svc, 0, now)
+		t.Why = "the request has no key, so any ready replica takes it and no session begins"
+		if !slices.ContainsFunc(t.Candidates, func(c CandidateTrace) bool { return c.State == Ready.String() }) {
+			return t.refuse(noEndpoint(svc))
+		}
+		return t
+	}
+	key := svc.sessionKey(user)
+	t.explainCandidates(e, svc, key, now)
+	var proposed *Endpoint
+	state, why := SessionNew, "the session is new: the first replica in rendezvous order that is below its limit gets it"
+	if entry, live := e.store.Peek(key, now, svc.IdleTimeout); live {
+		ep := e.owner(svc, entry.Endpoint)
+		if ep != nil {
+			t.Bound = ep.Addr
+		}
+		if ep != nil && ep.serves(now) {
+			proposed, state, why = ep, SessionExisting, "the session is live, and its replica serves it"
+		} else {
+			state, why = SessionMoved, "the session is live, but its replica is gone or its drain deadline has passed: placed anew"
+		}
+	}
+	if proposed == nil {
+		proposed = svc.place(e.store, uint64(key), nil, now)
+	}
+	if proposed == nil {
+		return t.refuse(noEndpoint(svc))
+	}
+	t.Session, t.Choice, t.Why = state.String(), proposed.Addr, why
+	for i := range t.Candidates {
+		t.Candidates[i].Chosen = t.Candidates[i].Addr == proposed.Addr
+	}
+	return t
+}
+
+// explainFields says where each promoted field came from. before is the headers as the client sent them.
+func (t *Trace) explainFields(l *listener, before []route.Header, dec *Decision) {
+	if l == nil {
+		return
+	}
+	for _, p := range l.promote {
+		ft := FieldTrace{Field: p.Field, Header: p.Header, From: "nowhere"}
+		at, n := find(before, p.Header)
+		if n > 0 {
+			ft.From, ft.Value = "header", before[at].Value
+		}
+		for _, h := range dec.Promoted {
+			if h.Name != p.Header {
+				continue
+			}
+			ft.Value = strings.Clone(h.Value) // it aliases the body
+			if ft.From = "body"; n > 0 {
+				ft.From = "body, over the header"
+			}
+		}
+		t.Fields = append(t.Fields, ft)
+	}
+}
+
+func (t *Trace) explainRule(found *route.Result) {
+	t.Rule = &RuleTrace{Name: found.Rule.Name, Object: found.Rule.Object, Source: found.Rule.Source}
+	if found.Match != nil && found.Match.Source != "" {
+		t.Rule.Source = found.Match.Source
+	}
+}
+
+func (t *Trace) explainSplit(e *Engine, v *view, rule *route.Rule, req *route.Request, now session.Instant) {
+	if len(rule.Destinations) == 1 {
+		return
+	}
+	for _, d := range rule.Destinations {
+		svc := v.services[d.Service]
+		t.Split = append(t.Split, SplitTrace{Service: svc.Name, Weight: d.Weight, Session: e.hasSession(svc, req, now)})
+	}
+}
+
+// explainCandidates lists the service's endpoints: those that may take a new session in the order in which placement tries
+// them for the key, then the others.
+func (t *Trace) explainCandidates(e *Engine, svc *Service, key session.Key, now session.Instant) {
+	cs, at := svc.candidates(nil, nil, e.store, nil, now)
+	for _, r := range placement.Rank(uint64(key), cs, svc.LoadBound, nil) {
+		ep := svc.endpoints[at[r.Index]]
+		t.Candidates = append(t.Candidates, CandidateTrace{
+			Addr: ep.Addr, Name: ep.Name, State: ep.State(now).String(), Live: cs[r.Index].Load, Limit: r.Limit,
+		})
+	}
+	for _, ep := range svc.endpoints {
+		if !ep.takesNew(now) {
+			t.Candidates = append(t.Candidates, CandidateTrace{
+				Addr: ep.Addr, Name: ep.Name, State: ep.State(now).String(), Live: e.store.Live(ep.id),
+			})
+		}
+	}
+}
+
+func (t *Trace) refuse(p problem.Problem) *Trace {
+	t.Problem = &ProblemTrace{Status: problem.Lookup(p.Code).Status, Code: p.Code, Detail: p.Detail}
+	t.Why = fmt.Sprintf("the client gets %d %s", t.Problem.Status, p.Code)
+	return t
+}
+
+// Refuse is the trace of a request whose body the scanner refused, so that there is nothing to decide.
+func Refuse(p problem.Problem) *Trace {
+	return (&Trace{Session: SessionNone.String()}).refuse(p)
+}

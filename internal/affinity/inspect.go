@@ -1,0 +1,183 @@
+package affinity
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/remora-proxy/remora/internal/session"
+)
+
+// The questions that people and tools ask of a running engine, and what operators tell it.
+
+// EndpointView is an endpoint as `remora sessions ls` shows it.
+type EndpointView struct {
+	Service     string `json:"service"`
+	Addr        string `json:"address"`
+	Name        string `json:"name,omitempty"`
+	Incarnation string `json:"incarnation,omitempty"`
+	State       string `json:"state"` // ready | draining | unhealthy
+	Live        int    `json:"liveSessions"`
+	Held        int    `json:"heldSessions"` // those of them that have requests in flight
+	InFlight    int    `json:"requestsInFlight"`
+}
+
+// SessionView is a live session as `remora sessions get` shows it.
+type SessionView struct {
+	Service  string    `json:"service"`
+	Endpoint string    `json:"endpoint"`
+	Name     string    `json:"name,omitempty"`
+	State    string    `json:"state"` // of the endpoint
+	LastSeen time.Time `json:"lastSeen"`
+	Holds    int       `json:"requestsInFlight"`
+	Expires  time.Time `json:"expires,omitzero"` // zero while requests are in flight
+}
+
+// Errors of the questions about one session.
+var (
+	ErrNoService  = errors.New("no such service")
+	ErrNoSession  = errors.New("no live session")
+	ErrNoEndpoint = errors.New("no such endpoint")
+)
+
+// Endpoints lists the endpoints of all services, with the exact live counts at now. It walks the whole table.
+func (e *Engine) Endpoints(now session.Instant) []EndpointView {
+	live := make(map[session.EndpointID][2]int)
+	e.store.Range(func(s session.Entry) bool {
+		if s.Holds > 0 || now-s.LastSeen < session.Instant(e.idleOf(s.Endpoint)/time.Millisecond) {
+			n := live[s.Endpoint]
+			n[0]++
+			n[1] += min(s.Holds, 1)
+			live[s.Endpoint] = n
+		}
+		return true
+	})
+	out := []EndpointView{}
+	for _, svc := range e.view.Load().services {
+		for i, ep := range svc.endpoints {
+			n := live[ep.id]
+			out = append(out, EndpointView{
+				Service: svc.Name, Addr: ep.Addr, Name: svc.Endpoints[i].Name, Incarnation: ep.Incarnation,
+				State: ep.State(now).String(), Live: n[0], Held: n[1], InFlight: ep.InFlight(),
+			})
+		}
+	}
+	return out
+}
+
+// ServiceNames lists the services of the current configuration.
+func (e *Engine) ServiceNames() []string {
+	v := e.view.Load()
+	names := make([]string, len(v.services))
+	for i, s := range v.services {
+		names[i] = s.Name
+	}
+	return names
+}
+
+// service finds a service by its full name, or by a beginning of it that ends before a '.', ':' or '/' and fits one only.
+func (v *view) service(name string) (*Service, error) {
+	if s, ok := v.byName[name]; ok {
+		return s, nil
+	}
+	var fits []*Service
+	for _, s := range v.services {
+		if rest, ok := strings.CutPrefix(s.Name, name); ok && name != "" && strings.ContainsAny(rest[:1], ".:/") {
+			fits = append(fits, s)
+		}
+	}
+	switch len(fits) {
+	case 1:
+		return fits[0], nil
+	case 0:
+		return nil, fmt.Errorf("%w as %q", ErrNoService, name)
+	}
+	names := make([]string, len(fits))
+	for i, s := range fits {
+		names[i] = s.Name
+	}
+	return nil, fmt.Errorf("%w as exactly %q; it could be %s", ErrNoService, name, strings.Join(names, " or "))
+}
+
+// Session shows the live session of a user of a service. The service may be named shortly ("backend-1"). The errors are
+// ErrNoService and ErrNoSession.
+func (e *Engine) Session(service, user string, now session.Instant) (SessionView, error) {
+	svc, err := e.view.Load().service(service)
+	if err != nil {
+		return SessionView{}, err
+	}
+	return e.sessionView(svc, user, now)
+}
+
+func (e *Engine) sessionView(svc *Service, user string, now session.Instant) (SessionView, error) {
+	entry, live := e.store.Peek(svc.sessionKey(user), now, svc.IdleTimeout)
+	if !live {
+		return SessionView{}, fmt.Errorf("%w of this user at %s", ErrNoSession, svc.Name)
+	}
+	sv := SessionView{Service: svc.Name, State: Gone.String(), LastSeen: entry.LastSeen.Time(), Holds: entry.Holds}
+	if entry.Holds == 0 {
+		sv.Expires = entry.LastSeen.Add(svc.IdleTimeout).Time()
+	}
+	if ep := e.owner(svc, entry.Endpoint); ep != nil {
+		sv.Endpoint, sv.Name, sv.State = ep.Addr, ep.Name, ep.State(now).String()
+	}
+	return sv, nil
+}
+
+// MoveSession rebinds the live session of a user to the endpoint that is named by its address or its name. The next request
+// tells the backend that the session moved; requests in flight end where they are. The errors are ErrNoService, ErrNoSession
+// and ErrNoEndpoint.
+func (e *Engine) MoveSession(service, user, endpoint string, now session.Instant) (SessionView, error) {
+	svc, err := e.view.Load().service(service)
+	if err != nil {
+		return SessionView{}, err
+	}
+	i := slices.IndexFunc(svc.endpoints, func(ep *Endpoint) bool { return ep.named(endpoint) && ep.serves(now) })
+	if i < 0 {
+		return SessionView{}, fmt.Errorf("%w of %s as %q that serves", ErrNoEndpoint, svc.Name, endpoint)
+	}
+	to, key := svc.endpoints[i], svc.sessionKey(user)
+	for range claimTries {
+		entry, live := e.store.Peek(key, now, svc.IdleTimeout)
+		if !live {
+			return SessionView{}, fmt.Errorf("%w of this user at %s", ErrNoSession, svc.Name)
+		}
+		if entry.Endpoint == to.id {
+			break
+		}
+		if !e.told.add(key, to.id) {
+			return SessionView{}, errors.New("too many moved sessions wait for their next request; try again in a minute")
+		}
+		if _, moved := e.store.Move(key, entry.Endpoint, to.id, now, svc.IdleTimeout); moved {
+			break
+		}
+		e.told.take(key)
+	}
+	return e.sessionView(svc, user, now)
+}
+
+// Drain marks the endpoints of a name or address (of all services) as draining, or takes the mark back. It returns those that
+// it found. The mark stays with the incarnation: a new replica on the same address is not drained.
+func (e *Engine) Drain(endpoint string, on bool, now session.Instant) []EndpointView {
+	r := e.endpoints
+	r.mu.Lock()
+	for _, ep := range r.byName {
+		if EndpointState(ep.configured.Load()) == Gone || !ep.named(endpoint) {
+			continue
+		}
+		ep.drained.Store(on)
+		ep.markDraining(now)
+		if mark := [2]string{ep.Addr, ep.Incarnation}; on {
+			r.drained[mark] = true
+		} else {
+			delete(r.drained, mark)
+		}
+	}
+	r.mu.Unlock()
+	return slices.DeleteFunc(e.Endpoints(now), func(v EndpointView) bool { return v.Addr != endpoint && v.Name != endpoint })
+}
+
+// named reports whether a person means the endpoint.
+func (ep *Endpoint) named(s string) bool { return ep.Addr == s || ep.Name != "" && ep.Name == s }

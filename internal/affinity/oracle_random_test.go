@@ -1,0 +1,204 @@
+package affinity_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/remora-proxy/remora/internal/affinity"
+	"github.com/remora-proxy/remora/internal/route"
+	"github.com/remora-proxy/remora/internal/session"
+)
+
+// A random life of an engine, each decision of which is compared with the oracle's.
+type randomLife struct {
+	*rand.Rand
+	t      *testing.T
+	seed   uint64
+	engine *affinity.Engine
+	oracle *oracle
+	now    session.Instant
+	config affinity.Config
+	open   []openRequest
+}
+
+type openRequest struct {
+	dec *affinity.Decision
+	id  sessID
+}
+
+func TestDecisionsAreWhatTheRulesSay(t *testing.T) {
+	for range 60 {
+		seed := rand.Uint64()
+		l := &randomLife{
+			Rand: rand.New(rand.NewPCG(seed, 1)), t: t, seed: seed, oracle: newOracle(), now: 1_000_000,
+			engine: affinity.New(affinity.Options{Store: newStore(), HashKey: [16]byte{7}, Nonce: seed}),
+		}
+		l.live(600)
+	}
+}
+
+func (l *randomLife) live(steps int) {
+	l.reconfigure()
+	for step := range steps {
+		switch n := l.IntN(100); {
+		case n < 45:
+			l.request(step)
+		case n < 65:
+			l.release()
+		case n < 85:
+			l.now = l.now.Add(time.Duration(l.IntN(3000)) * time.Millisecond)
+		case n < 88:
+			l.now = l.now.Add(time.Duration(l.IntN(90)) * time.Second)
+		case n < 92:
+			l.reconfigure()
+		case n < 96:
+			l.drain()
+		default:
+			l.moveByHand()
+		}
+		l.engine.SweepAll(l.now)
+		l.oracle.forget(l.now, l.open)
+	}
+	for len(l.open) > 0 {
+		l.release()
+	}
+	for _, ep := range l.engine.Endpoints(l.now) {
+		if ep.InFlight != 0 || ep.Held != 0 {
+			l.fail(steps, fmt.Errorf("%s: %d requests in flight, %d sessions held, want none", ep.Addr, ep.InFlight, ep.Held))
+		}
+	}
+}
+
+func (l *randomLife) fail(step int, err error) {
+	l.t.Helper()
+	l.t.Fatalf("seed %d, step %d: %v", l.seed, step, err)
+}
+
+// reconfigure makes up to three services of up to five endpoints in random states.
+func (l *randomLife) reconfigure() {
+	c := affinity.Config{}
+	listener := route.Listener{Port: 80, Hosts: []route.VirtualHost{{Domains: []string{"*"}}}}
+	for i := range 3 {
+		name := fmt.Sprintf("backend-%d", i+1)
+		sc := affinity.ServiceConfig{
+			Name: name, Host: name, Port: 8080, Key: affinity.Key{Kind: affinity.HeaderKey, Name: "x-user"},
+			IdleTimeout: time.Minute, LoadBound: 1.25, DrainDeadline: 2 * time.Minute,
+		}
+		for j := range 5 {
+			if l.IntN(4) == 0 {
+				continue
+			}
+			ec := affinity.EndpointConfig{Addr: fmt.Sprintf("127.0.%d.%d:8080", i+1, j+1), Incarnation: fmt.Sprint(l.IntN(20) / 19)}
+			if l.IntN(5) == 0 {
+				ec.State = affinity.Draining
+			}
+			sc.Endpoints = append(sc.Endpoints, ec)
+		}
+		listener.Hosts[0].Rules = append(listener.Hosts[0].Rules, route.Rule{
+			Matches: []route.Match{{Headers: []route.NamedMatch{{
+				Name: "target", StringMatch: route.StringMatch{Kind: route.Exact, Value: name},
+			}}}},
+			Destinations: []route.Destination{{Service: i, Weight: 100}},
+		})
+		c.Services = append(c.Services, sc)
+	}
+	c.Routes.Listeners = []route.Listener{listener}
+	s, err := affinity.Compile(c)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if err := l.engine.Apply(s, l.now); err != nil {
+		l.t.Fatal(err)
+	}
+	l.oracle.apply(c, l.now)
+	l.config = c
+}
+
+func (l *randomLife) request(step int) {
+	service, user := fmt.Sprintf("backend-%d", l.IntN(3)+1), fmt.Sprintf("user-%d", l.IntN(25))
+	req := &affinity.Request{Request: route.Request{
+		Port: 80, Scheme: "http", Method: "POST", Authority: "any", Path: "/",
+		Headers: []route.Header{{Name: "target", Value: service}, {Name: "x-user", Value: user}},
+	}}
+	want := l.oracle.request(service, user, l.now)
+	dec := new(affinity.Decision)
+	l.engine.Decide(req, dec, l.now)
+	for tries := 0; ; tries++ {
+		if err := want.check(dec); err != nil {
+			l.fail(step, fmt.Errorf("%s of %s after %d moves: %w", user, service, tries, err))
+		}
+		if want.nothing {
+			l.oracle.refused(want, l.now)
+			return
+		}
+		at := epID{service, dec.Endpoint.Addr, dec.Endpoint.Incarnation}
+		l.oracle.chosen(want, at, l.now)
+		if l.IntN(12) != 0 {
+			l.engine.Connected(dec)
+			ep := l.oracle.endpoints[at]
+			ep.ejectedUntil, ep.failures = 0, 0
+			break
+		}
+		was := dec.Session
+		want = l.oracle.givenUp(was, want.sessionID, at, l.now)
+		l.engine.Move(dec, l.now)
+	}
+	l.open = append(l.open, openRequest{dec, want.sessionID})
+}
+
+func (l *randomLife) release() {
+	if len(l.open) == 0 {
+		return
+	}
+	i := l.IntN(len(l.open))
+	r := l.open[i]
+	l.open = append(l.open[:i], l.open[i+1:]...)
+	l.engine.Release(r.dec, l.now)
+	l.oracle.released(r.id, l.now)
+}
+
+func (l *randomLife) drain() {
+	addr, on := fmt.Sprintf("127.0.%d.%d:8080", l.IntN(3)+1, l.IntN(5)+1), l.IntN(2) == 0
+	l.engine.Drain(addr, on, l.now)
+	for id, ep := range l.oracle.endpoints {
+		if id.addr == addr && ep.configured != affinity.Gone {
+			ep.drained = on
+			ep.clockDrain(l.now)
+		}
+	}
+}
+
+// moveByHand is an operator's move of a session to an endpoint that serves.
+func (l *randomLife) moveByHand() {
+	id := sessID{fmt.Sprintf("backend-%d", l.IntN(3)+1), fmt.Sprintf("user-%d", l.IntN(25))}
+	for ep, o := range l.oracle.endpoints {
+		if ep.service != id.service || !o.serves(l.now) {
+			continue
+		}
+		s := l.oracle.live(id, l.now)
+		view, err := l.engine.MoveSession(id.service, id.user, ep.addr, l.now)
+		if (err == nil) != (s != nil) {
+			l.t.Fatalf("seed %d: moving a session by hand: %v; the oracle has %v", l.seed, err, s)
+		}
+		if s != nil && s.at.addr != view.Endpoint {
+			s.at = ep
+			s.at.incarnation = l.incarnationAt(ep)
+			s.untold, s.lastSeen = true, session.InstantOf(view.LastSeen)
+		}
+		return
+	}
+}
+
+// incarnationAt is the incarnation that the current configuration has at an endpoint's address.
+func (l *randomLife) incarnationAt(ep epID) string {
+	for _, sc := range l.config.Services {
+		for _, ec := range sc.Endpoints {
+			if sc.Name == ep.service && ec.Addr == ep.addr {
+				return ec.Incarnation
+			}
+		}
+	}
+	return ep.incarnation
+}

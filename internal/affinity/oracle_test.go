@@ -1,0 +1,243 @@
+package affinity_test
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/remora-proxy/remora/internal/affinity"
+	"github.com/remora-proxy/remora/internal/session"
+)
+
+// oracle is the rules of sessions in the plainest words: maps, no sharing, no cleverness. It says what a decision must be; for a
+// placement it says which endpoints are allowed, for which of them it is does not follow from the rules.
+type oracle struct {
+	services  map[string]*oracleService
+	endpoints map[epID]*oracleEndpoint
+	sessions  map[sessID]*oracleSession
+}
+
+type oracleService struct {
+	idle  time.Duration
+	bound float64
+}
+
+type epID struct{ service, addr, incarnation string }
+
+type oracleEndpoint struct {
+	configured    affinity.EndpointState
+	drained       bool
+	drainingSince session.Instant
+	goneSince     session.Instant
+	deadline      time.Duration
+	ejectedUntil  session.Instant
+	failures      int
+}
+
+type sessID struct{ service, user string }
+
+type oracleSession struct {
+	at       epID
+	lastSeen session.Instant
+	holds    int
+	untold   bool
+}
+
+// expectation is what the oracle says of a decision.
+type expectation struct {
+	state     affinity.SessionState
+	endpoint  epID          // exactly this one, unless allowed is set
+	allowed   map[epID]bool // one of these
+	nothing   bool          // no endpoint: a problem
+	sessionID sessID
+}
+
+func newOracle() *oracle {
+	return &oracle{
+		services: map[string]*oracleService{}, endpoints: map[epID]*oracleEndpoint{}, sessions: map[sessID]*oracleSession{},
+	}
+}
+
+// apply is a new configuration.
+func (o *oracle) apply(c affinity.Config, now session.Instant) {
+	for _, ep := range o.endpoints {
+		if ep.configured != affinity.Gone {
+			ep.configured, ep.goneSince = affinity.Gone, now
+		}
+	}
+	o.services = map[string]*oracleService{}
+	for _, sc := range c.Services {
+		o.services[sc.Name] = &oracleService{idle: sc.IdleTimeout, bound: sc.LoadBound}
+		for _, ec := range sc.Endpoints {
+			id := epID{sc.Name, ec.Addr, ec.Incarnation}
+			ep := o.endpoints[id]
+			if ep == nil {
+				ep = &oracleEndpoint{}
+				o.endpoints[id] = ep
+			}
+			ep.configured, ep.deadline = ec.State, sc.DrainDeadline
+			ep.clockDrain(now)
+		}
+	}
+}
+
+// forget drops endpoints that have been gone for ten minutes and that nothing names any more: one that comes back after that
+// is a stranger.
+func (o *oracle) forget(now session.Instant, open []openRequest) {
+	named := map[epID]bool{}
+	for id, s := range o.sessions {
+		if o.live(id, now) != nil {
+			named[s.at] = true
+		}
+	}
+	for _, r := range open {
+		named[epID{r.dec.Service.Name, r.dec.Endpoint.Addr, r.dec.Endpoint.Incarnation}] = true
+	}
+	for id, ep := range o.endpoints {
+		if ep.configured == affinity.Gone && now >= ep.goneSince.Add(10*time.Minute) && !named[id] {
+			delete(o.endpoints, id)
+		}
+	}
+}
+
+func (ep *oracleEndpoint) clockDrain(now session.Instant) {
+	if !ep.drained && ep.configured != affinity.Draining {
+		ep.drainingSince = 0
+	} else if ep.drainingSince == 0 {
+		ep.drainingSince = now
+	}
+}
+
+func (ep *oracleEndpoint) serves(now session.Instant) bool {
+	return ep.configured != affinity.Gone && (ep.drainingSince == 0 || now < ep.drainingSince.Add(ep.deadline))
+}
+
+func (ep *oracleEndpoint) takesNew(now session.Instant) bool {
+	return ep.configured == affinity.Ready && !ep.drained && now >= ep.ejectedUntil
+}
+
+func (ep *oracleEndpoint) eject(now session.Instant) {
+	if now < ep.ejectedUntil {
+		return
+	}
+	ep.ejectedUntil = now.Add(min(10*time.Second, time.Second<<min(ep.failures, 10)))
+	ep.failures++
+}
+
+// live is the session if it has not ended.
+func (o *oracle) live(id sessID, now session.Instant) *oracleSession {
+	s := o.sessions[id]
+	if s == nil || s.holds == 0 && now.Time().Sub(s.lastSeen.Time()) >= o.services[id.service].idle {
+		delete(o.sessions, id)
+		return nil
+	}
+	return s
+}
+
+// allowed is where a session of the service may be placed: ready endpoints on which it would not exceed the bound.
+func (o *oracle) allowed(service string, avoid epID, now session.Instant) map[epID]bool {
+	loads, total := map[epID]int{}, 0
+	for id, ep := range o.endpoints {
+		if id.service == service && id != avoid && ep.takesNew(now) {
+			loads[id] = 0
+		}
+	}
+	for sid, s := range o.sessions {
+		if _, ready := loads[s.at]; ready && o.live(sid, now) != nil {
+			loads[s.at]++
+			total++
+		}
+	}
+	bound := int(math.Ceil(o.services[service].bound * float64(total+1) / float64(len(loads))))
+	out := map[epID]bool{}
+	for id, n := range loads {
+		if n+1 <= bound {
+			out[id] = true
+		}
+	}
+	return out
+}
+
+// request is what a request of a user must be decided as. chosen then tells what was decided.
+func (o *oracle) request(service, user string, now session.Instant) expectation {
+	id := sessID{service, user}
+	s := o.live(id, now)
+	switch {
+	case s == nil:
+		return o.placed(affinity.SessionNew, id, epID{}, now)
+	case o.endpoints[s.at].serves(now):
+		e := expectation{state: affinity.SessionExisting, endpoint: s.at, sessionID: id}
+		if s.untold {
+			e.state = affinity.SessionMoved
+		}
+		return e
+	}
+	return o.placed(affinity.SessionMoved, id, epID{}, now)
+}
+
+// givenUp is what a decision must become after its endpoint could not be connected to.
+func (o *oracle) givenUp(was affinity.SessionState, id sessID, failed epID, now session.Instant) expectation {
+	o.endpoints[failed].eject(now)
+	state := affinity.SessionMoved
+	if was == affinity.SessionNew {
+		state = affinity.SessionNew
+	}
+	o.sessions[id].holds--
+	e := o.placed(state, id, failed, now)
+	return e
+}
+
+func (o *oracle) placed(state affinity.SessionState, id sessID, avoid epID, now session.Instant) expectation {
+	e := expectation{state: state, allowed: o.allowed(id.service, avoid, now), sessionID: id}
+	e.nothing = len(e.allowed) == 0
+	return e
+}
+
+// chosen takes over what the engine decided.
+func (o *oracle) chosen(e expectation, at epID, now session.Instant) {
+	s := o.sessions[e.sessionID]
+	if s == nil {
+		s = &oracleSession{}
+		o.sessions[e.sessionID] = s
+	}
+	s.at, s.lastSeen, s.untold = at, now, false
+	s.holds++
+}
+
+// refused takes over that a live session found no endpoint: it was seen, and stays where it is.
+func (o *oracle) refused(e expectation, now session.Instant) {
+	if s := o.sessions[e.sessionID]; s != nil {
+		s.lastSeen = now
+	}
+}
+
+// released ends one hold.
+func (o *oracle) released(id sessID, now session.Instant) {
+	if s := o.sessions[id]; s != nil && s.holds > 0 {
+		s.holds--
+		s.lastSeen = now
+	}
+}
+
+// check compares a decision with what it must be.
+func (e expectation) check(dec *affinity.Decision) error {
+	if e.nothing {
+		if dec.Problem.IsZero() {
+			return fmt.Errorf("decided %s, but no endpoint may take it", dec.Endpoint.Addr)
+		}
+		return nil
+	}
+	if !dec.Problem.IsZero() {
+		return fmt.Errorf("problem %s, want state %v", dec.Problem.Code, e.state)
+	}
+	at := epID{dec.Service.Name, dec.Endpoint.Addr, dec.Endpoint.Incarnation}
+	switch {
+	case dec.Session != e.state:
+		return fmt.Errorf("session %v at %s, want %v", dec.Session, at.addr, e.state)
+	case e.allowed != nil && !e.allowed[at]:
+		return fmt.Errorf("placed at %v, allowed were %v", at, e.allowed)
+	case e.allowed == nil && at != e.endpoint:
+		return fmt.Errorf("at %v, want %v", at, e.endpoint)
+	}
+	return nil
+}

@@ -1,0 +1,74 @@
+package affinity
+
+import (
+	"fmt"
+
+	"github.com/remora-proxy/remora/internal/problem"
+)
+
+// The answers to requests that cannot be decided. Details are for the client: they name its own fields and the configuration
+// by the names that the client can know, and never repeat values.
+
+func duplicateHeader(name string) problem.Problem {
+	return problem.Problem{
+		Code:   problem.DuplicateHeader,
+		Detail: "The header " + name + " is there more than once; send it once.",
+	}
+}
+
+func noKey(svc *Service) problem.Problem {
+	return problem.Problem{
+		Code:   problem.NoKey,
+		Detail: "The request does not say whose it is: it needs " + svc.Key.String() + ".",
+	}
+}
+
+func noEndpoint(svc *Service) problem.Problem {
+	return problem.Problem{
+		Code:   problem.NoEndpoint,
+		Detail: "No replica of " + svc.Name + " can take the request now; try again.",
+	}
+}
+
+func (l *listener) bodyTooLarge(header string) problem.Problem {
+	return problem.Problem{
+		Code: problem.BodyTooLarge,
+		Detail: fmt.Sprintf("The body is over %d bytes, so its fields are not read, and the header %s is not there; send the header, or a smaller body.",
+			l.maxBody, header),
+	}
+}
+
+// noRoute says which promoted headers the routes could have used and the request does not have: the likely reason.
+func noRoute(l *listener, req *Request) problem.Problem {
+	p := problem.Problem{Code: problem.NoRoute, Detail: "No route matches the request."}
+	if l == nil {
+		return p
+	}
+	for _, i := range l.routing {
+		if _, n := find(req.Headers, l.promote[i].Header); n > 0 {
+			continue
+		}
+		p.Detail = "No route matches the request: it has neither the body field " + l.promote[i].Field + " nor the header " +
+			l.promote[i].Header + "."
+		if ct, n := req.Header("content-type"); n == 1 && !isJSON(ct) {
+			p.Detail += " The body was not read, for its content type is not JSON."
+		}
+	}
+	return p
+}
+
+// String names where a key is, as in an error or a trace.
+func (k Key) String() string {
+	switch k.Kind {
+	case HeaderKey:
+		return "the header " + k.Name
+	case CookieKey:
+		return "the cookie " + k.Name
+	case QueryKey:
+		return "the query parameter " + k.Name
+	case SourceIPKey:
+		return "the client's address"
+	case NoKey:
+	}
+	return "no key"
+}

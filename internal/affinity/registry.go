@@ -1,0 +1,105 @@
+package affinity
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dchest/siphash"
+
+	"github.com/remora-proxy/remora/internal/session"
+)
+
+// A gone endpoint's id is given to another endpoint only when no session names it any more and this much time has passed, so
+// that a decision that was on its way when the endpoint went cannot take the one for the other.
+const idQuarantine = 10 * time.Minute
+
+// errTooManyEndpoints is the one way in which Apply can fail.
+var errTooManyEndpoints = errors.New("more endpoints than ids (1,048,575, those that went in the last minutes included): the configuration is not applied")
+
+// endpointName is an endpoint's identity.
+type endpointName struct{ Service, Addr, Incarnation string }
+
+// registry gives every endpoint its record and its id. Reading by id takes no lock.
+type registry struct {
+	byID atomic.Pointer[[]*Endpoint] // index: EndpointID; replaced whole, never written in place
+
+	mu      sync.Mutex
+	byName  map[endpointName]*Endpoint
+	free    []session.EndpointID
+	drained map[[2]string]bool // (address, incarnation) that an operator drained, also of endpoints not seen yet
+}
+
+func newRegistry() *registry {
+	r := &registry{byName: make(map[endpointName]*Endpoint), drained: make(map[[2]string]bool)}
+	r.byID.Store(&[]*Endpoint{nil})
+	return r
+}
+
+// get is the endpoint with an id, or nil.
+func (r *registry) get(id session.EndpointID) *Endpoint {
+	eps := *r.byID.Load()
+	if int(id) >= len(eps) {
+		return nil
+	}
+	return eps[id]
+}
+
+// table is a copy of the id table that the caller may add to and then publish. The lock must be held.
+func (r *registry) table() []*Endpoint {
+	old := *r.byID.Load()
+	return append(make([]*Endpoint, 0, len(old)+len(old)/8+8), old...)
+}
+
+// ensure returns the record of an endpoint and makes it when it is new. The lock must be held.
+func (r *registry) ensure(eps []*Endpoint, name endpointName, podName string) (*Endpoint, []*Endpoint, error) {
+	if ep, ok := r.byName[name]; ok {
+		return ep, eps, nil
+	}
+	ep := &Endpoint{Addr: name.Addr, Incarnation: name.Incarnation, Name: podName, Service: name.Service, identity: identityOf(name)}
+	ep.drained.Store(r.drained[[2]string{name.Addr, name.Incarnation}])
+	switch {
+	case len(r.free) > 0:
+		ep.id = r.free[len(r.free)-1]
+		r.free = r.free[:len(r.free)-1]
+		eps[ep.id] = ep
+	case len(eps) < session.MaxEndpoints:
+		ep.id = session.EndpointID(len(eps))
+		eps = append(eps, ep)
+	default:
+		return nil, eps, errTooManyEndpoints
+	}
+	r.byName[name] = ep
+	return ep, eps, nil
+}
+
+// reap takes back the ids of endpoints that have been gone for long and that no session names.
+func (r *registry) reap(now session.Instant, live func(session.EndpointID) int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var eps []*Endpoint
+	for name, ep := range r.byName {
+		since := session.Instant(ep.goneSince.Load())
+		if since == 0 || now < since.Add(idQuarantine) || ep.inFlight.Load() != 0 || live(ep.id) != 0 {
+			continue
+		}
+		if eps == nil {
+			eps = r.table()
+		}
+		eps[ep.id] = nil
+		r.free = append(r.free, ep.id)
+		delete(r.byName, name)
+		delete(r.drained, [2]string{name.Addr, name.Incarnation})
+	}
+	if eps != nil {
+		r.byID.Store(&eps)
+	}
+}
+
+// identityOf is a fixed hash of an endpoint's name: placement must agree between gateways, so no secret is in it.
+func identityOf(n endpointName) uint64 {
+	b := make([]byte, 0, len(n.Addr)+1+len(n.Incarnation))
+	b = append(append(append(b, n.Addr...), 0), n.Incarnation...)
+	return siphash.Hash(0x72656d6f72612d65, 0x6e64706f696e7473, b)
+}

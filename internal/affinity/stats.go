@@ -1,0 +1,74 @@
+package affinity
+
+import (
+	"sync/atomic"
+
+	"github.com/remora-proxy/remora/internal/session"
+)
+
+// serviceStats counts a service's decisions over all snapshots.
+type serviceStats struct {
+	decisions [4]atomic.Uint64 // by SessionState
+	movedAway atomic.Uint64    // requests that a front door took away from an endpoint that it could not connect to
+	refused   atomic.Uint64    // requests that got a problem after their service was known
+	full      atomic.Uint64    // requests that got no session because the table was at its limit
+	turn      atomic.Uint64    // round robin
+	_         [64]byte         // services' counters share no cache line
+}
+
+// ServiceStats is what an engine has counted for one service since it began.
+type ServiceStats struct {
+	Service   string
+	Decisions map[SessionState]uint64
+	MovedAway uint64 // requests taken away from an endpoint that could not be connected to
+	Refused   uint64 // answered with a problem after the service was known
+	TableFull uint64 // decided without a session because the table was at its limit
+}
+
+// Stats is what an engine has counted, and how full it is.
+type Stats struct {
+	Sessions int // stored, expired ones that no sweep has met included
+	Services []ServiceStats
+}
+
+// Stats reads the counters of the services of the current configuration.
+func (e *Engine) Stats() Stats {
+	v := e.view.Load()
+	st := Stats{Sessions: e.store.Len(), Services: make([]ServiceStats, 0, len(v.services))}
+	for _, svc := range v.services {
+		ss := ServiceStats{
+			Service:   svc.Name,
+			Decisions: make(map[SessionState]uint64, len(svc.stats.decisions)),
+			MovedAway: svc.stats.movedAway.Load(),
+			Refused:   svc.stats.refused.Load(),
+			TableFull: svc.stats.full.Load(),
+		}
+		for i := range svc.stats.decisions {
+			ss.Decisions[SessionState(i)] = svc.stats.decisions[i].Load()
+		}
+		st.Services = append(st.Services, ss)
+	}
+	return st
+}
+
+// EndpointStats is the state and load of one endpoint: Endpoints without the exact count, cheap at any number of sessions.
+type EndpointStats struct {
+	Service, Addr, Name string
+	State               EndpointState
+	Live                int // may lag by the time that the sweep takes to come round
+	InFlight            int
+}
+
+// EndpointStats lists the endpoints of all services.
+func (e *Engine) EndpointStats(now session.Instant) []EndpointStats {
+	var out []EndpointStats
+	for _, svc := range e.view.Load().services {
+		for i, ep := range svc.endpoints {
+			out = append(out, EndpointStats{
+				Service: svc.Name, Addr: ep.Addr, Name: svc.Endpoints[i].Name,
+				State: ep.State(now), Live: e.store.Live(ep.id), InFlight: ep.InFlight(),
+			})
+		}
+	}
+	return out
+}
