@@ -19,7 +19,6 @@ type randomLife struct {
 	engine *affinity.Engine
 	oracle *oracle
 	now    session.Instant
-	config affinity.Config
 	open   []openRequest
 }
 
@@ -113,7 +112,6 @@ func (l *randomLife) reconfigure() {
 		l.t.Fatal(err)
 	}
 	l.oracle.apply(c, l.now)
-	l.config = c
 }
 
 func (l *randomLife) request(step int) {
@@ -182,23 +180,10 @@ func (l *randomLife) moveByHand() {
 		if (err == nil) != (s != nil) {
 			l.t.Fatalf("seed %d: moving a session by hand: %v; the oracle has %v", l.seed, err, s)
 		}
-		if s != nil && s.at.addr != view.Endpoint {
+		if s != nil && s.at != ep {
 			s.at = ep
-			s.at.incarnation = l.incarnationAt(ep)
 			s.untold, s.lastSeen = true, session.InstantOf(view.LastSeen)
 		}
 		return
 	}
-}
-
-// incarnationAt is the incarnation that the current configuration has at an endpoint's address.
-func (l *randomLife) incarnationAt(ep epID) string {
-	for _, sc := range l.config.Services {
-		for _, ec := range sc.Endpoints {
-			if sc.Name == ep.service && ec.Addr == ep.addr {
-				return ec.Incarnation
-			}
-		}
-	}
-	return ep.incarnation
 }
