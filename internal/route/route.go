@@ -13,7 +13,7 @@ type Request struct {
 	Scheme    string // "http" or "https"
 	Method    string
 	Authority string // the Host header or :authority, as sent
-	Path      string // the path as sent, without the query, not yet normalised
+	Path      string // without the query; as sent, or as NormalizePath made it
 	Query     string // what follows the first '?', undecoded; empty when there is none
 	Headers   []Header
 	Source    netip.Addr // the client's address
@@ -22,8 +22,8 @@ type Request struct {
 // Header is one header field. Name is in lower case. A field that was sent twice is there twice.
 type Header struct{ Name, Value string }
 
-// Header gives the value of the named header (in lower case); several are joined by commas, as Envoy does for matching.
-// n is how many there are.
+// Header gives the value of the named header (in lower case); several are joined by commas (RFC 9110 §5.3). n is how many
+// there are. Matching does not use it: there, each field of several is looked at for itself.
 func (r *Request) Header(name string) (value string, n int) {
 	for i := range r.Headers {
 		if h := &r.Headers[i]; len(h.Name) == len(name) && h.Name == name {
@@ -47,7 +47,8 @@ type Listener struct {
 }
 
 // VirtualHost is the rules of some host names. Domains are in lower case: a full name, "*.suffix", or "*". The most specific
-// domain that fits a request is chosen, then only its rules are tried.
+// domain that fits a request is chosen, then only its rules are tried. A domain that begins with "*" stands for at least one
+// more character in its place.
 type VirtualHost struct {
 	Domains []string
 	Rules   []Rule
@@ -68,7 +69,8 @@ type Destination struct {
 	Weight  uint32 // relative; a single destination takes everything whatever its weight
 }
 
-// Match is a conjunction. Zero fields match everything.
+// Match is a conjunction. Zero fields match everything. URI is matched against the normalised path, Authority against the
+// header as sent (case and port included), whereas a Domain is matched whatever the case and the port.
 type Match struct {
 	Name           string
 	Source         string // file:line
@@ -84,6 +86,12 @@ type Match struct {
 }
 
 // NamedMatch is a condition on a header (in lower case) or a query parameter.
+//
+// Of a header that was sent several times, each value is looked at for itself: the condition holds when one of them fits.
+// In WithoutHeaders it is the other way round: no value may fit, and a header that is not there counts as an empty one,
+// except for Present. The names ":method", ":scheme", ":authority", "host" and ":path" (with the query) stand for these
+// parts of the request. Of a query parameter, the first value counts, undecoded; "a" is "a=". A Kind of Any is Present.
+// (Envoy 1.40 does all this for the routes that Istio makes; see testdata of package istio.)
 type NamedMatch struct {
 	Name string
 	StringMatch
@@ -92,7 +100,7 @@ type NamedMatch struct {
 // StringMatch is a condition on a string.
 type StringMatch struct {
 	Kind  MatchKind
-	Value string // exact value, prefix, or RE2 expression that must match the whole
+	Value string // exact value, prefix, or RE2 expression that must match the whole, byte by byte (see CheckRegex)
 }
 
 // MatchKind is the kind of a StringMatch.
