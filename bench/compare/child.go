@@ -1,0 +1,169 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/remora-proxy/remora/bench/peers"
+)
+
+// child is a program that was started, with the processes that it made itself. They are one process group.
+type child struct {
+	name string
+	pid  int
+	done chan struct{} // closed when it has ended
+	err  error         // how it ended; to be read after done
+	log  string
+}
+
+// start starts a program on a core (negative: any). It ends with the thread that called start, however that ends: the kernel
+// sends it SIGTERM.
+func start(c peers.Command, name, dir string, core int) (*child, error) {
+	program, args := c.Program, c.Args
+	if core >= 0 {
+		program, args = "taskset", append([]string{"-c", strconv.Itoa(core), c.Program}, c.Args...)
+	}
+	log := filepath.Join(dir, name+".out")
+	out, err := os.Create(log)
+	if err != nil {
+		return nil, err
+	}
+	defer out.Close()
+	cmd := exec.Command(program, args...)
+	cmd.Dir = dir
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.Env = append(os.Environ(), c.Env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting %s: %w", name, err)
+	}
+	p := &child{name: name, pid: cmd.Process.Pid, done: make(chan struct{}), log: log}
+	go func() {
+		p.err = cmd.Wait()
+		close(p.done)
+	}()
+	return p, nil
+}
+
+// stop ends the child and everything in its process group.
+func (p *child) stop() {
+	syscall.Kill(-p.pid, syscall.SIGTERM) //nolint:errcheck // it may have ended by itself
+	select {
+	case <-p.done:
+	case <-time.After(5 * time.Second):
+	}
+	syscall.Kill(-p.pid, syscall.SIGKILL) //nolint:errcheck // it should have ended
+}
+
+// awaitListening waits until the child takes connections at addr.
+func (p *child) awaitListening(addr netip.AddrPort) error {
+	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); {
+		if c, err := net.DialTimeout("tcp", addr.String(), time.Second); err == nil {
+			c.Close()
+			return nil
+		}
+		select {
+		case <-p.done:
+			return p.failed(fmt.Sprintf("ended at once (%v)", p.err))
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	return p.failed(fmt.Sprintf("did not listen on %s within 15s", addr))
+}
+
+// failed is an error with the end of what the child printed.
+func (p *child) failed(what string) error {
+	text, err := os.ReadFile(p.log)
+	if err != nil {
+		text = []byte(err.Error())
+	}
+	text = bytes.TrimSpace(text)
+	return fmt.Errorf("%s %s; it printed: %s", p.name, what, text[max(0, len(text)-2000):])
+}
+
+// ticksPerSecond is the unit of the times in /proc/PID/stat: USER_HZ, which is 100 on every architecture that Go runs on.
+const ticksPerSecond = 100
+
+// cpuTime is the CPU time that processes used.
+type cpuTime struct{ user, system time.Duration }
+
+func (a cpuTime) minus(b cpuTime) cpuTime { return cpuTime{a.user - b.user, a.system - b.system} }
+
+// cpu is the time that all processes of the child have used.
+func (p *child) cpu() (cpuTime, error) {
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return cpuTime{}, err
+	}
+	var sum cpuTime
+	for _, stat := range stats {
+		text, err := os.ReadFile(stat)
+		if err != nil {
+			continue // a process that ended meanwhile
+		}
+		group, used, err := parseStat(string(text))
+		if err != nil {
+			return cpuTime{}, fmt.Errorf("%s: %w", stat, err)
+		}
+		if group == p.pid {
+			sum.user += used.user
+			sum.system += used.system
+		}
+	}
+	if sum == (cpuTime{}) {
+		return cpuTime{}, p.failed("is not there any more")
+	}
+	return sum, nil
+}
+
+// parseStat reads process group, utime and stime from the text of /proc/PID/stat (proc(5), fields 5, 14 and 15).
+func parseStat(text string) (group int, used cpuTime, err error) {
+	// The second field is the program's name in parentheses, and may hold anything.
+	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
+	if len(fields) < 13 {
+		return 0, cpuTime{}, fmt.Errorf("cannot be read: %q", text)
+	}
+	group, err1 := strconv.Atoi(fields[2])
+	user, err2 := strconv.ParseInt(fields[11], 10, 64)
+	system, err3 := strconv.ParseInt(fields[12], 10, 64)
+	const tick = time.Second / ticksPerSecond
+	return group, cpuTime{time.Duration(user) * tick, time.Duration(system) * tick}, errors.Join(err1, err2, err3)
+}
+
+// freePort finds a port that is free on all the addresses.
+func freePort(addrs ...netip.Addr) (uint16, error) {
+	var err error
+	for range 100 {
+		var port uint16
+		if port, err = tryPort(addrs); err == nil {
+			return port, nil
+		}
+	}
+	return 0, fmt.Errorf("no port is free on all of %v: %w", addrs, err)
+}
+
+// tryPort lets the system choose a port for the first address and tries it on the others.
+func tryPort(addrs []netip.Addr) (uint16, error) {
+	var port uint16
+	for _, a := range addrs {
+		l, err := net.Listen("tcp", netip.AddrPortFrom(a, port).String())
+		if err != nil {
+			return 0, err
+		}
+		defer l.Close()
+		port = uint16(l.Addr().(*net.TCPAddr).Port) //nolint:gosec // ports have 16 bits
+	}
+	return port, nil
+}
