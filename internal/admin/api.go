@@ -1,0 +1,118 @@
+package admin
+
+import (
+	"time"
+
+	"github.com/remora-proxy/remora/internal/affinity"
+)
+
+// The paths of the API. Reads are GET, except where the question carries a user's name or a whole request: these are POST,
+// so that names stay out of URLs, and change nothing.
+const (
+	PathStatus      = "/api/v1/status"
+	PathEndpoints   = "/api/v1/endpoints"       // GET ?service=
+	PathDrain       = "/api/v1/endpoints/drain" // POST DrainRequest
+	PathDrainWait   = "/api/v1/endpoints/wait"  // GET ?endpoint=&timeout=
+	PathSessionGet  = "/api/v1/sessions/get"    // POST SessionRequest
+	PathSessionMove = "/api/v1/sessions/move"   // POST MoveRequest
+	PathExplain     = "/api/v1/explain"         // POST ExplainRequest
+)
+
+// Status is the state of the program as a whole.
+type Status struct {
+	Version   string         `json:"version"`
+	StartedAt time.Time      `json:"startedAt"`
+	Ready     bool           `json:"ready"`
+	NotReady  string         `json:"notReady,omitempty"` // why it is not
+	Listeners []Listener     `json:"listeners"`
+	Config    ConfigStatus   `json:"config"`
+	Sessions  SessionsStatus `json:"sessions"`
+}
+
+// Listener is one open port of the gateway.
+type Listener struct {
+	Port    uint16 `json:"port"`    // of the Gateway's server
+	Address string `json:"address"` // listened on
+}
+
+// ConfigStatus is the configuration in use and what became of the last attempt to load another one.
+type ConfigStatus struct {
+	Sources    []string   `json:"sources"`
+	Generation int        `json:"generation"` // counts the configurations applied since the start, from 1
+	AppliedAt  time.Time  `json:"appliedAt"`
+	Routes     int        `json:"routes"`
+	Services   int        `json:"services"`
+	Endpoints  int        `json:"endpoints"`
+	LastLoad   LoadStatus `json:"lastLoad"`
+}
+
+// LoadStatus is one attempt to load the configuration. When it was refused, the one before it is still in use.
+type LoadStatus struct {
+	At          time.Time    `json:"at"`
+	Applied     bool         `json:"applied"`
+	Diagnostics []Diagnostic `json:"diagnostics"`
+}
+
+// Diagnostic is a finding about the configuration.
+type Diagnostic struct {
+	Severity string `json:"severity"` // error or warning
+	File     string `json:"file,omitempty"`
+	Line     int    `json:"line,omitempty"`
+	Object   string `json:"object,omitempty"`
+	Field    string `json:"field,omitempty"`
+	What     string `json:"what"`
+	Remedy   string `json:"remedy,omitempty"`
+}
+
+// SessionsStatus is the session table and its file.
+type SessionsStatus struct {
+	Stored    int        `json:"stored"`         // expired ones that no sweep has met included
+	Limit     int        `json:"limit"`          // 0: none
+	File      string     `json:"file,omitempty"` // empty: sessions do not outlast the process
+	SavedAt   *time.Time `json:"savedAt,omitempty"`
+	SaveError string     `json:"saveError,omitempty"` // of the last save, when it failed
+}
+
+// Endpoints is the answer about endpoints.
+type Endpoints struct {
+	Endpoints []affinity.EndpointView `json:"endpoints"`
+}
+
+// SessionRequest asks for the live session of a user of a service. A service is given by its full name, or by a beginning of
+// it that ends before a '.', ':' or '/' and fits no other. The answer is an affinity.SessionView.
+type SessionRequest struct {
+	Service string `json:"service"`
+	User    string `json:"user"`
+}
+
+// MoveRequest binds the live session of a user to another endpoint, given by address or name. The answer is an
+// affinity.SessionView.
+type MoveRequest struct {
+	Service string `json:"service"`
+	User    string `json:"user"`
+	To      string `json:"to"`
+}
+
+// DrainRequest marks all endpoints of an address or name as draining, or takes the mark back. The answer is Endpoints.
+type DrainRequest struct {
+	Endpoint string `json:"endpoint"`
+	Undo     bool   `json:"undo,omitempty"`
+}
+
+// DrainWait is the answer after waiting for an endpoint to lose its last session and its last request.
+type DrainWait struct {
+	Drained  bool `json:"drained"` // false: the time was up first
+	Live     int  `json:"liveSessions"`
+	InFlight int  `json:"requestsInFlight"`
+}
+
+// Problem is every error of the API, as application/problem+json (RFC 9457).
+type Problem struct {
+	Type   string `json:"type"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail"`
+	Code   string `json:"code"`
+}
+
+func (p *Problem) Error() string { return p.Detail }

@@ -1,0 +1,193 @@
+package admin
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/remora-proxy/remora/internal/affinity"
+	"github.com/remora-proxy/remora/internal/session"
+)
+
+func (s *Server) now() session.Instant { return session.InstantOf(s.config.Now()) }
+
+func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	st := s.config.Status()
+	if !st.Ready {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprintln(w, st.NotReady)
+		return
+	}
+	io.WriteString(w, "ready\n")
+}
+
+func (s *Server) status(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.config.Status()) }
+
+func (s *Server) endpoints(w http.ResponseWriter, r *http.Request) {
+	eps := s.config.Engine.Endpoints(s.now())
+	if name := r.URL.Query().Get("service"); name != "" {
+		if !slices.ContainsFunc(s.config.Engine.ServiceNames(), func(service string) bool { return begins(service, name) }) {
+			unknownService.with("no service is called %q; the services are: %s.", name, listed(s.config.Engine.ServiceNames())).write(w)
+			return
+		}
+		eps = slices.DeleteFunc(eps, func(ep affinity.EndpointView) bool { return !begins(ep.Service, name) })
+	}
+	writeJSON(w, Endpoints{Endpoints: eps})
+}
+
+func (s *Server) drain(w http.ResponseWriter, r *http.Request) {
+	var req DrainRequest
+	if problem := readJSON(w, r, maxBody, &req); problem != nil {
+		problem.write(w)
+		return
+	}
+	eps := s.config.Engine.Drain(req.Endpoint, !req.Undo, s.now())
+	if len(eps) == 0 {
+		s.unknownEndpoint(req.Endpoint).write(w)
+		return
+	}
+	writeJSON(w, Endpoints{Endpoints: eps})
+}
+
+// drainWait answers when neither a session nor a request is left at an endpoint, or when the time is up.
+func (s *Server) drainWait(w http.ResponseWriter, r *http.Request) {
+	endpoint := r.URL.Query().Get("endpoint")
+	wait, err := time.ParseDuration(r.URL.Query().Get("timeout"))
+	if err != nil || wait <= 0 || wait > maxWait {
+		badRequest.with("timeout is to be a duration over 0s and at most %s, like timeout=30s.", maxWait).write(w)
+		return
+	}
+	if _, found := s.load(endpoint); !found {
+		s.unknownEndpoint(endpoint).write(w)
+		return
+	}
+	select {
+	case s.waiters <- struct{}{}:
+		defer func() { <-s.waiters }()
+	default:
+		tooManyWaiters.with("%d requests wait for drains already; ask again later.", maxWaiters).write(w)
+		return
+	}
+	timeout := time.NewTimer(wait)
+	defer timeout.Stop()
+	for {
+		swept := s.config.Swept() // before the look, so that no sweep falls between the two
+		left, _ := s.load(endpoint)
+		if left.Drained {
+			writeJSON(w, left)
+			return
+		}
+		select {
+		case <-swept:
+			continue
+		case <-timeout.C:
+		case <-s.stopped.Done():
+		case <-r.Context().Done():
+		}
+		writeJSON(w, left)
+		return
+	}
+}
+
+// load is what the endpoints of an address or name still have.
+func (s *Server) load(endpoint string) (left DrainWait, found bool) {
+	for _, ep := range s.config.Engine.EndpointStats(s.now()) {
+		if ep.Addr == endpoint || ep.Name != "" && ep.Name == endpoint {
+			found = true
+			left.Live += ep.Live
+			left.InFlight += ep.InFlight
+		}
+	}
+	left.Drained = left.Live == 0 && left.InFlight == 0
+	return left, found
+}
+
+func (s *Server) sessionGet(w http.ResponseWriter, r *http.Request) {
+	var req SessionRequest
+	if problem := readJSON(w, r, maxBody, &req); problem != nil {
+		problem.write(w)
+		return
+	}
+	view, err := s.config.Engine.Session(req.Service, req.User, s.now())
+	s.answerSession(w, view, err)
+}
+
+func (s *Server) sessionMove(w http.ResponseWriter, r *http.Request) {
+	var req MoveRequest
+	if problem := readJSON(w, r, maxBody, &req); problem != nil {
+		problem.write(w)
+		return
+	}
+	view, err := s.config.Engine.MoveSession(req.Service, req.User, req.To, s.now())
+	s.answerSession(w, view, err)
+}
+
+func (s *Server) answerSession(w http.ResponseWriter, view affinity.SessionView, err error) {
+	if err != nil {
+		s.problemOf(err).write(w)
+		return
+	}
+	writeJSON(w, view)
+}
+
+// problemOf tells the engine's errors apart, and says what there is in place of what was asked for.
+func (s *Server) problemOf(err error) *Problem {
+	switch {
+	case errors.Is(err, affinity.ErrNoService):
+		return unknownService.with("%v; the services are: %s.", err, listed(s.config.Engine.ServiceNames()))
+	case errors.Is(err, affinity.ErrNoSession):
+		return noSession.with("%v.", err)
+	case errors.Is(err, affinity.ErrNoEndpoint):
+		return unknownEndpoint.with("%v; the endpoints are: %s.", err, listed(s.addresses()))
+	}
+	return notMoved.with("%v.", err)
+}
+
+func (s *Server) unknownEndpoint(name string) *Problem {
+	return unknownEndpoint.with("no endpoint has the address or name %q; the endpoints are: %s.", name, listed(s.addresses()))
+}
+
+func (s *Server) addresses() []string {
+	var addrs []string
+	for _, ep := range s.config.Engine.EndpointStats(s.now()) {
+		addrs = append(addrs, ep.Addr)
+	}
+	slices.Sort(addrs)
+	return slices.Compact(addrs)
+}
+
+// begins reports whether name is a service's name, or a beginning of it that ends before a '.', ':' or '/'.
+func begins(service, name string) bool {
+	rest, ok := strings.CutPrefix(service, name)
+	return ok && (rest == "" || strings.ContainsAny(rest[:1], ".:/"))
+}
+
+// listed joins names for a sentence, at most ten of them.
+func listed(names []string) string {
+	switch {
+	case len(names) == 0:
+		return "none"
+	case len(names) > 10:
+		return strings.Join(names[:10], ", ") + ", …"
+	}
+	return strings.Join(names, ", ")
+}
+
+func (s *Server) explain(w http.ResponseWriter, r *http.Request) {
+	var req ExplainRequest
+	if problem := readJSON(w, r, maxExplainBody, &req); problem != nil {
+		problem.write(w)
+		return
+	}
+	trace, err := req.Explain(s.config.Engine, s.now())
+	if err != nil {
+		badRequest.with("%v.", err).write(w)
+		return
+	}
+	writeJSON(w, trace)
+}
