@@ -9,7 +9,7 @@ import (
 )
 
 // A unit is what an import arrow starts or ends at: a folder right under internal/ with all that is below it, or one of
-// "api", "bench" and "cmd".
+// "api", "bench" and "cmd". A package whose name ends in "test" is for tests only: a suite that several packages pass.
 
 // core is the decision core: no clock, no goroutine, no I/O, no logger, and no dependency but the keyed hash.
 var core = []string{"affinity", "fields", "placement", "problem", "route", "session"}
@@ -21,7 +21,7 @@ var vocabulary = []string{"api", "diag", "resource"}
 var wiring = []string{"app", "demo", "simulate"}
 
 // above is the units that stand over the adapters. Whatever is not named in this file is an adapter.
-var above = slices.Concat(wiring, []string{"archtest", "bench", "cli", "cmd"})
+var above = slices.Concat(wiring, []string{"bench", "cli", "cmd"})
 
 // coreModules are the modules that the core may import.
 var coreModules = []string{"github.com/dchest/siphash"}
@@ -45,9 +45,8 @@ var mayImport = map[string][]string{
 	// config reads files and hands the objects to the packages that know their kinds.
 	"config": slices.Concat(core, vocabulary, []string{"istio", "gatewayapi"}),
 
-	"cmd":      {"cli"},
-	"bench":    {},
-	"archtest": {},
+	"cmd":   {"cli"},
+	"bench": {},
 }
 
 // CheckImports reports imports that point the wrong way: cmd → cli → app → adapters → affinity → session, route, placement,
@@ -77,10 +76,12 @@ func (m *Module) judge(from, target string) (what, do string) {
 		return judgeForeign(from, target)
 	}
 	to, ok := unit(rest)
-	if !ok || to == from {
+	if !ok || to == from && !forTests(rest) {
 		return "", ""
 	}
 	switch {
+	case forTests(rest) && !forTests(from):
+		return fmt.Sprintf("%s imports %s, which is for tests only", from, rest), "import it in a _test.go file"
 	case allowedUnits(from, to):
 		return "", ""
 	case slices.Contains(core, from):
@@ -115,8 +116,8 @@ func allowedUnits(from, to string) bool {
 	inner := slices.Contains(core, to) || slices.Contains(vocabulary, to)
 	switch {
 	case from == "cli":
-		return to != "cmd" && to != "bench" && to != "archtest"
-	case slices.Contains(wiring, from):
+		return to != "cmd" && to != "bench"
+	case slices.Contains(wiring, from) || forTests(from):
 		return inner || isAdapter(to)
 	default:
 		return inner
@@ -125,8 +126,11 @@ func allowedUnits(from, to string) bool {
 
 // isAdapter reports whether a unit is one of the packages between the core and the wiring.
 func isAdapter(u string) bool {
-	return !slices.Contains(core, u) && !slices.Contains(vocabulary, u) && !slices.Contains(above, u)
+	return !slices.Contains(core, u) && !slices.Contains(vocabulary, u) && !slices.Contains(above, u) && !forTests(u)
 }
+
+// forTests reports whether a unit or a package is for tests only.
+func forTests(name string) bool { return strings.HasSuffix(name, "test") }
 
 // unit is the unit that a folder of the module belongs to.
 func unit(dir string) (string, bool) {

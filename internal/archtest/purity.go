@@ -5,7 +5,6 @@ import (
 	"go/ast"
 	"path"
 	"slices"
-	"strings"
 )
 
 // impure are packages of the standard library that the core may not import, with the reason.
@@ -17,37 +16,36 @@ var impure = map[string]string{
 	"os":        "the core does no I/O (it takes an io.Reader or an io.Writer)",
 	"os/exec":   "the core does no I/O",
 	"os/signal": "the core does no I/O",
-	"syscall":   "the core does no I/O",
 }
+
+// memoryCalls are what the core may use of package syscall: memory from the system that the garbage collector does not count.
+var memoryCalls = []string{"Getpagesize", "MAP_ANON", "MAP_PRIVATE", "Mmap", "Munmap", "PROT_READ", "PROT_WRITE"}
 
 // clock are the functions of package time that read the clock or wait for it.
 var clock = []string{"After", "AfterFunc", "NewTicker", "NewTimer", "Now", "Since", "Sleep", "Tick", "Until"}
 
-// CheckPurity reports I/O, clocks and goroutines in the core. Packages whose name ends in "test" (a contract suite that
-// several implementations pass) are tests in all but file name, and are left alone.
+// CheckPurity reports I/O, clocks and goroutines in the core. Its packages for tests only are left alone.
 func CheckPurity(m *Module) []Violation {
 	var found []Violation
 	for _, f := range m.code() {
-		if u, ok := unit(f.Dir); !ok || !slices.Contains(core, u) || strings.HasSuffix(f.Dir, "test") {
+		if u, ok := unit(f.Dir); !ok || !slices.Contains(core, u) || forTests(f.Dir) {
 			continue
 		}
-		timeName := ""
+		used := map[string]string{} // local name → import path
 		for _, spec := range f.Syntax.Imports {
 			p := importPath(spec)
 			if why, ok := impure[p]; ok {
 				found = append(found, Violation{m.at(spec.Pos()), "imports " + p, why + "; do this in an adapter"})
 			}
-			if p == "time" {
-				timeName = localName(spec, p)
-			}
+			used[localName(spec, p)] = p
 		}
-		found = append(found, m.impureNodes(f, timeName)...)
+		found = append(found, m.impureNodes(f, used)...)
 	}
 	return found
 }
 
-// impureNodes finds go statements and uses of the clock.
-func (m *Module) impureNodes(f *File, timeName string) []Violation {
+// impureNodes finds go statements, uses of the clock, and system calls that are about more than memory.
+func (m *Module) impureNodes(f *File, imports map[string]string) []Violation {
 	var found []Violation
 	ast.Inspect(f.Syntax, func(n ast.Node) bool {
 		switch n := n.(type) {
@@ -55,8 +53,14 @@ func (m *Module) impureNodes(f *File, timeName string) []Violation {
 			found = append(found, Violation{m.at(n.Pos()), "starts a goroutine", "the core has none: let the caller, who owns its life, start it"})
 		case *ast.SelectorExpr:
 			pkg, ok := n.X.(*ast.Ident)
-			if ok && timeName != "" && pkg.Name == timeName && slices.Contains(clock, n.Sel.Name) {
+			if !ok {
+				return true
+			}
+			switch p := imports[pkg.Name]; {
+			case p == "time" && slices.Contains(clock, n.Sel.Name):
 				found = append(found, Violation{m.at(n.Pos()), fmt.Sprintf("uses time.%s", n.Sel.Name), "the core has no clock: take the time as an argument"})
+			case p == "syscall" && !slices.Contains(memoryCalls, n.Sel.Name):
+				found = append(found, Violation{m.at(n.Pos()), fmt.Sprintf("uses syscall.%s", n.Sel.Name), "the core does no I/O; do this in an adapter"})
 			}
 		}
 		return true

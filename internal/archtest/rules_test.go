@@ -48,6 +48,7 @@ func TestImportArrows(t *testing.T) {
 		{"config may import the packages that know the kinds", "internal/config", own + "internal/istio", ""},
 		{"app may import adapters", "internal/app", own + "internal/gateway", ""},
 		{"cli may skip a layer", "internal/cli", own + "internal/affinity", ""},
+		{"a suite for tests may import adapters", "internal/decisiontest", own + "internal/config", ""},
 		{"main may import cli", "cmd/remora", own + "internal/cli", ""},
 
 		{"the table may not import the engine", "internal/session", own + "internal/affinity", "the core package session imports internal/affinity"},
@@ -64,6 +65,9 @@ func TestImportArrows(t *testing.T) {
 		{"programs of the wiring may not import each other", "internal/demo", own + "internal/app", "against the direction"},
 		{"main may import nothing but cli", "cmd/remora", own + "internal/app", "against the direction"},
 		{"nothing may import the benchmarks", "internal/cli", own + "bench/compare", "against the direction"},
+		{"a suite for tests may not import the wiring", "internal/decisiontest", own + "internal/app", "against the direction"},
+		{"a suite for tests may not be built in", "internal/gateway", own + "internal/decisiontest", "for tests only"},
+		{"nor may the package's own", "internal/session", own + "internal/session/storetest", "for tests only"},
 		{"the tests' decoder may not be built in", "internal/gateway", "github.com/go-json-experiment/json/jsontext", "for tests only"},
 		{"code has a place", "pkg/util", "fmt", "outside api/"},
 	} {
@@ -88,6 +92,7 @@ func TestPurityOfTheCore(t *testing.T) {
 import (
 	clock "time"
 	"os"
+	"syscall"
 )
 
 func f() {
@@ -95,13 +100,16 @@ func f() {
 	_ = clock.Now()
 	_ = clock.Second
 	os.Exit(1)
+	syscall.Munmap(nil)
+	syscall.Open("", 0, 0)
 }
 `
 	m := module(t, "internal/session/x.go", impureSource)
 	expect(t, CheckPurity(m),
 		"internal/session/x.go:5: imports os; the core does no I/O",
-		"internal/session/x.go:9: starts a goroutine",
-		"internal/session/x.go:10: uses time.Now")
+		"internal/session/x.go:10: starts a goroutine",
+		"internal/session/x.go:11: uses time.Now",
+		"internal/session/x.go:15: uses syscall.Open")
 	for _, dir := range []string{"internal/gateway", "internal/session/storetest"} {
 		expect(t, CheckPurity(module(t, dir+"/x.go", impureSource)))
 	}

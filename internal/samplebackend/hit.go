@@ -20,10 +20,10 @@ type Reply struct {
 	ServiceName string `json:"service_name"` // the same
 	Username    string `json:"username"`     // as the body has it; where it has none, as the header has it
 	PodID       string `json:"podId"`        // the replica's name
-	PodIDSnake  string `json:"pod_id"`       // the same
 	PodIP       string `json:"podIp"`
 	Session     string `json:"session"`        // what the gateway said of the session: new, existing, moved; none where it said nothing
 	Visits      uint64 `json:"visits"`         // calls of this user that this replica remembers, this one included; 0 without a user
+	PodIDSnake  string `json:"pod_id"`         // podId again, as some clients spell it
 	Echo        *Echo  `json:"echo,omitempty"` // with echo=1
 }
 
