@@ -6,6 +6,8 @@
 // A reader is taken to match names byte for byte, or without regard to case one character at a time (as Go's encoding/json,
 // C#, and Java's equalsIgnoreCase do), or only up to a NUL (as C strings end). Readers that match more loosely, by dropping
 // '_' and '-' or by Unicode's normal forms, see other names than Remora does; promote the spelling that the services use.
+//
+// A body that is an array is read as strictly and has no members; so has a body of no bytes.
 package fields
 
 import "fmt"
@@ -22,7 +24,7 @@ type Reason string
 
 // The reasons for which a body is refused. Of several, the one that is noticed first counts.
 const (
-	Malformed  Reason = "malformed_json"   // not one JSON object by RFC 8259 (invalid UTF-8, a lone surrogate, a BOM, and an empty body included)
+	Malformed  Reason = "malformed_json"   // not one JSON object or array by RFC 8259 (invalid UTF-8, a lone surrogate, and a BOM included)
 	TooDeep    Reason = "json_too_deep"    // nested deeper than MaxDepth
 	Trailing   Reason = "trailing_bytes"   // bytes other than white space after the object
 	Duplicate  Reason = "duplicate_field"  // a promoted name twice, or a name that differs from one by case only, or by a NUL and what follows it
@@ -50,13 +52,13 @@ func (e *Error) complaint() string {
 	switch e.Reason {
 	case Malformed:
 		if e.detail == "" {
-			return "the body is not one valid JSON object"
+			return "the body is not one valid JSON object or array"
 		}
-		return "the body is not one valid JSON object: " + e.detail
+		return "the body is not one valid JSON object or array: " + e.detail
 	case TooDeep:
 		return fmt.Sprintf("the body nests objects and arrays more than %d deep", MaxDepth)
 	case Trailing:
-		return "the body has more bytes after its JSON object"
+		return "the body has more bytes after its JSON value"
 	case Duplicate:
 		if e.detail == "" {
 			return fmt.Sprintf("field %q must not occur more than once", e.Field)
@@ -80,9 +82,9 @@ func (e *Error) complaint() string {
 
 // What was wrong, for the reasons that cover several things.
 const (
-	detailEmpty        = "it is empty"
+	detailEmpty        = "it is nothing but white space"
 	detailCutOff       = "it ends too early"
-	detailNotObject    = "it does not begin with '{'"
+	detailNeither      = "it does not begin with '{' or '['"
 	detailName         = "a member name in double quotes was expected"
 	detailColon        = "a ':' was expected after a member name"
 	detailValue        = "a value was expected"

@@ -76,6 +76,10 @@ var acceptedBodies = []acceptedCase{
 	{"both members", `{"username":"user-123","target":"backend-2"}`, "user-123", "backend-2"},
 	{"the other order, and white space of all four kinds", "\t\r\n {\r\n\t\"target\" : \"b\" ,\n \"username\"\t:\t\"u\" } \r\n", "u", "b"},
 	{"an empty object", `{}`, absent, absent},
+	{"an empty body", ``, absent, absent},
+	{"an empty array", `[]`, absent, absent},
+	{"an array of objects with such members", `[{"target":"b"},{"target":"c"}]`, absent, absent},
+	{"an array of texts", ` ["target","b"] `, absent, absent},
 	{"an empty object with white space in it", "{ \n}", absent, absent},
 	{"one member only", `{"target":"b"}`, absent, "b"},
 	{"an escape in a name", `{"t\u0061rget":"b"}`, absent, "b"},
@@ -132,12 +136,13 @@ type refusedCase struct {
 }
 
 var refusedBodies = []refusedCase{
-	{"an empty body", ``, fields.Malformed, "", 0},
 	{"white space only", " \n", fields.Malformed, "", 2},
 	{"a byte order mark", "\ufeff{}", fields.Malformed, "", 0},
 	{"UTF-16", "{\x00\"\x00", fields.Malformed, "", 1},
 	{"a string", `"target"`, fields.Malformed, "", 0},
-	{"an array", `[{"target":"b"}]`, fields.Malformed, "", 0},
+	{"a number", `1`, fields.Malformed, "", 0},
+	{"a second array", `[][]`, fields.Trailing, "", 2},
+	{"an array that does not end", `[{"target":"b"}`, fields.Malformed, "", 15},
 	{"null", `null`, fields.Malformed, "", 0},
 	{"a form", `target=b`, fields.Malformed, "", 0},
 	{"a body that ends in the object", `{"target":"b"`, fields.Malformed, "", 13},
@@ -280,12 +285,12 @@ func TestBodiesThatAreRefused(t *testing.T) {
 func TestARefusalIsASentenceForTheClient(t *testing.T) {
 	spec := useCase(t)
 	for _, c := range []struct{ body, want string }{
-		{``, `the body is not one valid JSON object: it is empty (offset 0)`},
-		{`{"a":`, `the body is not one valid JSON object: it ends too early (offset 5)`},
-		{`[]`, `the body is not one valid JSON object: it does not begin with '{' (offset 0)`},
-		{"{\"a\":\"\xff\"}", `the body is not one valid JSON object: a string holds invalid UTF-8 (offset 6)`},
+		{` `, `the body is not one valid JSON object or array: it is nothing but white space (offset 1)`},
+		{`{"a":`, `the body is not one valid JSON object or array: it ends too early (offset 5)`},
+		{`1`, `the body is not one valid JSON object or array: it does not begin with '{' or '[' (offset 0)`},
+		{"{\"a\":\"\xff\"}", `the body is not one valid JSON object or array: a string holds invalid UTF-8 (offset 6)`},
 		{`{"a":` + strings.Repeat("[", 70), `the body nests objects and arrays more than 64 deep (offset 68)`},
-		{`{} x`, `the body has more bytes after its JSON object (offset 3)`},
+		{`{} x`, `the body has more bytes after its JSON value (offset 3)`},
 		{`{"target":"b","target":"b"}`, `field "target" must not occur more than once (offset 21)`},
 		{`{"TARGET":"b"}`, `field "target" must have its exact name: a reader could take another name in the body for it (offset 8)`},
 		{`{"target":1}`, `field "target" must be a string (offset 10)`},
@@ -307,7 +312,7 @@ func TestARefusalWithoutDetailIsASentenceToo(t *testing.T) {
 		reason fields.Reason
 		want   string
 	}{
-		{fields.Malformed, `the body is not one valid JSON object (offset 7)`},
+		{fields.Malformed, `the body is not one valid JSON object or array (offset 7)`},
 		{fields.BadValue, `field "target" has a value that no header can carry (offset 7)`},
 		{"other", `the body was refused: other (offset 7)`},
 	} {

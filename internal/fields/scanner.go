@@ -86,6 +86,10 @@ func (s *Scanner) Close() *Error {
 	case afterBody:
 		s.state = closed
 	case beforeBody:
+		if s.read == 0 {
+			s.state = closed // a request without content (RFC 9110, section 6.4) has no members, whatever its content type
+			break
+		}
 		s.refuse(0, Malformed, detailEmpty)
 	default:
 		s.refuse(0, Malformed, detailCutOff)

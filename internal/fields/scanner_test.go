@@ -143,7 +143,7 @@ func TestAScannerCanBeReused(t *testing.T) {
 func TestAnErrorOutlivesReset(t *testing.T) {
 	var s fields.Scanner
 	s.Reset(useCase(t))
-	err := s.Write([]byte(`[`))
+	err := s.Write([]byte(`]`))
 	s.Reset(useCase(t))
 	if e := s.Write([]byte(`{} x`)); e == nil || err.Reason != fields.Malformed || err.Offset != 0 {
 		t.Errorf("the refusal of the body before became %+v", err)

@@ -46,9 +46,9 @@ const (
 	readComma
 )
 
-// actions is the grammar of JSON (RFC 8259, sections 2 to 5) for a body that is an object.
+// actions is the grammar of JSON (RFC 8259, sections 2 to 5) for a body that is an object, or an array, which has no members.
 var actions = [betweenTokens][classes]action{
-	beforeBody:     {space: skipByte, openBrace: beginObject},
+	beforeBody:     {space: skipByte, openBrace: beginObject, openBracket: beginArray},
 	firstName:      {space: skipByte, quote: readName, closeBrace: endInnermost},
 	nextName:       {space: skipByte, quote: readName},
 	beforeColon:    {space: skipByte, colon: readColon},
@@ -139,7 +139,7 @@ func skipSpaces(p []byte, i int) int {
 func (s *Scanner) refuseToken(i int) int {
 	switch s.state {
 	case beforeBody:
-		return s.refuse(i, Malformed, detailNotObject)
+		return s.refuse(i, Malformed, detailNeither)
 	case firstName, nextName:
 		return s.refuse(i, Malformed, detailName)
 	case beforeColon:

@@ -66,7 +66,7 @@ var catalogue = [...]Entry{
 	{BadTransferEncoding, http.StatusBadRequest, "The Transfer-Encoding header is malformed or in conflict"},
 	{BadChunk, http.StatusBadRequest, "The chunked body is malformed"},
 	{BadTrailer, http.StatusBadRequest, "The trailer section is malformed"},
-	{MalformedJSON, http.StatusBadRequest, "The body is not one JSON object"},
+	{MalformedJSON, http.StatusBadRequest, "The body is not one JSON object or array"},
 	{JSONTooDeep, http.StatusBadRequest, "The JSON body is nested too deeply"},
 	{TrailingBytes, http.StatusBadRequest, "There are bytes after the JSON value"},
 	{DuplicateField, http.StatusBadRequest, "A promoted field is there twice"},
