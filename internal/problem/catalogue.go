@@ -21,21 +21,11 @@ const (
 	ServiceUnknown  Code = "service_unknown"
 )
 
-// Codes of the request's form: what a front door that reads HTTP itself refuses before anything is decided.
+// Codes of the request's form: what a front door that reads HTTP itself refuses before anything is decided. The catalogue has
+// more of them: each refusal of the gateway's message layer is a code of its own.
 const (
-	BadRequestLine      Code = "bad_request_line"
-	BadHeader           Code = "bad_header"
-	BadHost             Code = "bad_host"
-	BadContentLength    Code = "bad_content_length"
-	BadTransferEncoding Code = "bad_transfer_encoding"
-	BadChunk            Code = "bad_chunk"
-	BadTrailer          Code = "bad_trailer"
-	RequestTimeout      Code = "request_timeout"
-	URITooLong          Code = "uri_too_long"
-	ExpectationFailed   Code = "expectation_failed"
-	HeaderTooLarge      Code = "header_too_large"
-	NotImplemented      Code = "not_implemented"
-	VersionNotSupported Code = "version_not_supported"
+	BadPath        Code = "bad_path"
+	RequestTimeout Code = "request_timeout"
 )
 
 // Codes of forwarding: what happens between a front door and a replica, or inside Remora.
@@ -59,13 +49,37 @@ type Entry struct {
 
 // catalogue is in the order of docs/errors.md: by status, then as a request meets them.
 var catalogue = [...]Entry{
-	{BadRequestLine, http.StatusBadRequest, "The request line is malformed"},
-	{BadHeader, http.StatusBadRequest, "A header field is malformed"},
-	{BadHost, http.StatusBadRequest, "The Host header is missing, repeated or malformed"},
-	{BadContentLength, http.StatusBadRequest, "The Content-Length header is malformed or in conflict"},
-	{BadTransferEncoding, http.StatusBadRequest, "The Transfer-Encoding header is malformed or in conflict"},
-	{BadChunk, http.StatusBadRequest, "The chunked body is malformed"},
-	{BadTrailer, http.StatusBadRequest, "The trailer section is malformed"},
+	{"bad_request_line", http.StatusBadRequest, "The request line is malformed"},
+	{"bad_method", http.StatusBadRequest, "The method is malformed"},
+	{"bad_target", http.StatusBadRequest, "The request target is malformed"},
+	{"bad_version", http.StatusBadRequest, "The HTTP version is malformed"},
+	{"host_missing", http.StatusBadRequest, "The Host header is missing"},
+	{"host_repeated", http.StatusBadRequest, "There is more than one Host header"},
+	{"bad_host", http.StatusBadRequest, "The host is malformed"},
+	{"host_mismatch", http.StatusBadRequest, "The Host header and the request target name different hosts"},
+	{BadPath, http.StatusBadRequest, "The path has a character that it must not have"},
+	{"bare_lf", http.StatusBadRequest, "A line ends with LF alone"},
+	{"bare_cr", http.StatusBadRequest, "A CR is not followed by LF"},
+	{"bad_field_name", http.StatusBadRequest, "A header name is malformed"},
+	{"space_before_colon", http.StatusBadRequest, "There is whitespace before the colon of a header"},
+	{"line_folding", http.StatusBadRequest, "A header is folded over several lines"},
+	{"bad_field_value", http.StatusBadRequest, "A header value has a control character"},
+	{"bad_content_length", http.StatusBadRequest, "The Content-Length header is malformed"},
+	{"content_length_repeated", http.StatusBadRequest, "There is more than one Content-Length header"},
+	{"content_length_with_transfer_encoding", http.StatusBadRequest, "Content-Length and Transfer-Encoding are both there"},
+	{"bad_transfer_encoding", http.StatusBadRequest, "The Transfer-Encoding header is not exactly chunked"},
+	{"transfer_encoding_in_http_1_0", http.StatusBadRequest, "A Transfer-Encoding header in an HTTP/1.0 request"},
+	{"content_type_repeated", http.StatusBadRequest, "There is more than one Content-Type header"},
+	{"bad_connection_option", http.StatusBadRequest, "The Connection header is malformed"},
+	{"protected_connection_option", http.StatusBadRequest, "The Connection header names a header that must reach the server"},
+	{"bad_trailer", http.StatusBadRequest, "The Trailer header names a header that says where the message ends"},
+	{"bad_chunk_size", http.StatusBadRequest, "A chunk size is malformed"},
+	{"bad_chunk_extension", http.StatusBadRequest, "A chunk extension is malformed"},
+	{"chunk_extensions_too_long", http.StatusBadRequest, "The chunk extensions are too long"},
+	{"bad_chunk_end", http.StatusBadRequest, "The data of a chunk is not followed by CRLF"},
+	{"framing_field_in_trailer", http.StatusBadRequest, "The trailer section has a header that says where the message ends"},
+	{"head_cut_short", http.StatusBadRequest, "The connection ended in the header section"},
+	{"body_cut_short", http.StatusBadRequest, "The connection ended in the body"},
 	{MalformedJSON, http.StatusBadRequest, "The body is not one JSON object or array"},
 	{JSONTooDeep, http.StatusBadRequest, "The JSON body is nested too deeply"},
 	{TrailingBytes, http.StatusBadRequest, "There are bytes after the JSON value"},
@@ -79,11 +93,14 @@ var catalogue = [...]Entry{
 	{NoRoute, http.StatusNotFound, "No route matches the request"},
 	{RequestTimeout, http.StatusRequestTimeout, "The request did not arrive in time"},
 	{BodyTooLarge, http.StatusRequestEntityTooLarge, "The body is too large to be read for its fields"},
-	{URITooLong, http.StatusRequestURITooLong, "The request target is too long"},
-	{ExpectationFailed, http.StatusExpectationFailed, "The expectation cannot be met"},
-	{HeaderTooLarge, http.StatusRequestHeaderFieldsTooLarge, "The header section is too large"},
+	{"request_line_too_long", http.StatusRequestURITooLong, "The request line is too long"},
+	{"expectation_not_supported", http.StatusExpectationFailed, "The expectation cannot be met"},
+	{"head_too_large", http.StatusRequestHeaderFieldsTooLarge, "The header section is too large"},
+	{"too_many_fields", http.StatusRequestHeaderFieldsTooLarge, "There are too many headers"},
+	{"trailer_too_large", http.StatusRequestHeaderFieldsTooLarge, "The trailer section is too large"},
 	{Internal, http.StatusInternalServerError, "Internal error"},
-	{NotImplemented, http.StatusNotImplemented, "The request needs something that is not implemented"},
+	{"connect_refused", http.StatusNotImplemented, "CONNECT is not offered"},
+	{"transfer_coding_not_supported", http.StatusNotImplemented, "The transfer coding is not supported"},
 	{UpstreamReset, http.StatusBadGateway, "The replica closed the connection before it answered"},
 	{BadResponse, http.StatusBadGateway, "The replica's response is malformed"},
 	{ServiceUnknown, http.StatusServiceUnavailable, "The route names a service that is not configured"},
@@ -93,7 +110,7 @@ var catalogue = [...]Entry{
 	{ShuttingDown, http.StatusServiceUnavailable, "The gateway is shutting down"},
 	{ConnectTimeout, http.StatusGatewayTimeout, "The replica could not be connected to in time"},
 	{ResponseTimeout, http.StatusGatewayTimeout, "The replica did not answer in time"},
-	{VersionNotSupported, http.StatusHTTPVersionNotSupported, "The HTTP version is not supported"},
+	{"version_not_supported", http.StatusHTTPVersionNotSupported, "The HTTP version is not supported"},
 }
 
 var byCode = func() map[Code]int {

@@ -1,0 +1,172 @@
+package gateway
+
+import (
+	"github.com/remora-proxy/remora/internal/affinity"
+	"github.com/remora-proxy/remora/internal/gateway/http1"
+	"github.com/remora-proxy/remora/internal/route"
+)
+
+// send writes the request's head, and as much of the body as there is, to the replica.
+func (x *exchange) send() {
+	x.phase = phaseForward
+	u, w, o := x.u, x.w, &x.w.requestOptions
+	session := x.dec.Service.SessionHeader
+	o.Set = append(o.Set[:0], x.dec.Promoted...)
+	o.Drop = append(o.Drop[:0], session)
+	if x.dec.Session != affinity.SessionNone {
+		o.Set = append(o.Set, route.Header{Name: session, Value: x.dec.Session.String()})
+	}
+	o.Target = ""
+	if x.view.Path != x.req.Path {
+		o.Target = x.target()
+	}
+	o.DefaultHost = x.dec.Endpoint.Addr
+	o.ForwardedFor, o.ForwardedHost = x.c.addrText, x.req.Host
+	o.RequestID = x.id.text
+	o.ExpectContinue = x.req.ExpectContinue && !x.told100
+	u.out = http1.AppendRequest(w.buffers.getFor(x.headSize+headRoom), &x.req, o)
+	x.pumpUp()
+	if x.phase == phaseForward && !x.headSent && x.c.peerDone {
+		x.abort(endClientGone)
+	}
+}
+
+// target is the request target with the path in its normal form.
+func (x *exchange) target() string {
+	if x.req.Query == "" {
+		return x.view.Path
+	}
+	return x.view.Path + "?" + x.req.Query // a path that is not in normal form is rare enough to allocate
+}
+
+// pumpUp sends the request on as far as it goes: until the replica takes no more, the client has sent no more, or all is sent.
+func (x *exchange) pumpUp() {
+	u := x.u
+	for !x.cutOff {
+		switch {
+		case u.flush():
+		case u.cannot:
+			x.sendingFailed()
+			return
+		default:
+			u.wait(waitWrite, x.w.timeouts.Write)
+			return
+		}
+		if x.sentAll {
+			x.requestSent()
+			return
+		}
+		if !x.loadUp() {
+			return
+		}
+	}
+}
+
+// loadUp puts more of the request into the upstream's out buffer. It reports whether there is something to go on with;
+// otherwise the client's next bytes are waited for, or the exchange is over.
+func (x *exchange) loadUp() bool {
+	u := x.u
+	if u.out == nil {
+		u.out = x.w.buffers.get()
+	}
+	chunked := x.req.Framing == http1.Chunked
+	for {
+		for len(x.piece) > 0 {
+			x.piece = u.pour(x.piece, chunked)
+			if len(x.piece) > 0 || u.tail != nil {
+				return true
+			}
+		}
+		switch found, done := x.nextPiece(); {
+		case x.phase != phaseForward:
+			return false
+		case found:
+		case done:
+			if chunked {
+				u.out = http1.AppendLastChunk(u.out, x.reqBody.Trailers)
+			}
+			x.sentAll = true
+			return true
+		case u.pending():
+			return true
+		default:
+			u.wait(waitNothing, 0) // it is the client's turn
+			if !x.readBody() {
+				return false
+			}
+		}
+	}
+}
+
+// nextPiece finds the next piece of the request's body: what is held, then what is in the client's in buffer.
+func (x *exchange) nextPiece() (found, done bool) {
+	h, c := &x.held, x.c
+	switch {
+	case h.inPlace:
+		if h.next > 0 {
+			return false, true
+		}
+		h.next = 1
+		x.piece = c.in[x.base : x.base+h.size]
+		return true, false
+	case h.next < len(h.segments):
+		x.piece = h.segments[h.next]
+		h.next++
+		return true, false
+	}
+	for !x.reqBody.Done() {
+		p, err := x.reqBody.Next(c.in[c.r:])
+		if err != nil {
+			x.badBody(err)
+			return false, false
+		}
+		if p.N == 0 {
+			return false, false
+		}
+		c.r += p.N
+		if len(p.Data) > 0 {
+			x.piece = p.Data
+			return true, false
+		}
+	}
+	return false, true
+}
+
+// badBody ends an exchange whose request turned out to be malformed after a part of it had gone to the replica: the replica
+// must not take that part for a whole request.
+func (x *exchange) badBody(err *http1.Error) {
+	if x.headSent {
+		x.abort(endBadRequest)
+		return
+	}
+	x.refuse(err)
+}
+
+// requestSent goes on when the whole request is written.
+func (x *exchange) requestSent() {
+	u := x.u
+	if u.out != nil {
+		x.w.buffers.put(u.out)
+		u.out = nil
+		x.sentAt = x.w.loop.Now()
+	}
+	x.c.wait(waitNothing, 0)
+	if !x.headSent {
+		u.wait(waitResponse, x.w.timeouts.ResponseHead)
+	}
+}
+
+// sendingFailed goes on when the replica takes no more of the request: it may have answered before it closed the connection, so
+// that answer is looked for.
+func (x *exchange) sendingFailed() {
+	u := x.u
+	x.cutOff = true
+	x.w.buffers.put(u.out)
+	u.out, u.tail, u.sent = nil, nil, 0
+	u.canRead = true
+	x.c.wait(waitNothing, 0)
+	u.wait(waitResponse, x.w.timeouts.ResponseHead)
+	if !x.c.pending() {
+		x.pumpDown()
+	}
+}
