@@ -52,7 +52,7 @@ func (b *Body) sizeLine(buf []byte) (Piece, *Error) {
 	}
 	digits := i
 	if c := buf[i]; c != '\r' {
-		if c != ';' && !isSpace(c) {
+		if c != ';' { // whitespace before it, which the grammar allows, many readers refuse
 			return Piece{}, errChunkSize
 		}
 		n, err := b.extension(buf[i:])

@@ -99,9 +99,7 @@ func (r *Request) setHost() *Error {
 	if r.form == absoluteForm && v != r.Host && !sameHost(v, r.Host) {
 		return errHostMismatch
 	}
-	if r.form != absoluteForm {
-		r.Host = v
-	}
+	r.Host = v
 	return nil
 }
 

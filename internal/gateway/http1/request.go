@@ -12,7 +12,7 @@ type Request struct {
 	Target string // as sent
 	Path   string // without the query; "/" for an absolute form without a path; "*" for the asterisk form
 	Query  string // what follows the first '?', undecoded
-	Host   string // of an absolute-form target, else of the Host field; empty only in HTTP/1.0 without Host
+	Host   string // of the Host field; in HTTP/1.0 without one that of an absolute-form target, else empty
 	Minor  uint8  // of the version: 1 for HTTP/1.1, 0 for HTTP/1.0
 
 	Section
@@ -84,8 +84,10 @@ func (r *Request) Parse(buf []byte, lim *Limits) (n int, err *Error) {
 // Reset makes r ready for another message.
 func (r *Request) Reset() {
 	r.Section.reset()
-	s := r.Section
-	*r = Request{Section: s}
+	r.Host, r.Upgrade = "", ""
+	r.Framing, r.ContentLength = NoBody, 0
+	r.KeepAlive, r.ExpectContinue, r.Trailers = false, false, false
+	r.begun, r.lineDone = 0, false
 }
 
 // Rebase makes the views of r point into buf, which holds the bytes of the parsed head at its start: for a caller that had

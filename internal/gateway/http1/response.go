@@ -56,8 +56,9 @@ func (r *Response) Parse(buf []byte, method string, lim *Limits) (n int, err *Er
 // Reset makes r ready for another message.
 func (r *Response) Reset() {
 	r.Section.reset()
-	s := r.Section
-	*r = Response{Section: s}
+	r.Phrase = ""
+	r.Framing, r.ContentLength = NoBody, 0
+	r.lineDone = false
 }
 
 // Rebase makes the views of r point into buf, which holds the bytes of the parsed head at its start.

@@ -58,27 +58,21 @@ func (s *Section) resume(buf []byte) bool {
 // parse takes field lines from s.line on and sets s.size behind the empty line that ends them. As long as s.size is 0, more
 // bytes are needed. A line is judged only when its LF is there: so a refusal does not depend on how the bytes were split.
 func (s *Section) parse(buf []byte, maxFields int) *Error {
-	i := s.line
+	fields, kinds := s.Fields, s.kinds
+	start, i := s.line, 0
+	err := (*Error)(nil)
 	for {
-		start := i
-		for i < len(buf) {
-			c := tokenLower[buf[i]]
-			if c == 0 {
-				break
-			}
-			buf[i] = c
-			i++
-		}
-		if i == len(buf) {
-			s.line = start
+		i = lowerName(buf, start)
+		if i >= len(buf) {
 			s.wait(buf)
-			return nil
+			break
 		}
 		if i == start || buf[i] != ':' {
 			s.line = start
-			return s.endOrFault(buf, i)
+			err = s.endOrFault(buf, i)
+			break
 		}
-		name := view(buf[start:i])
+		nameEnd := i
 		i++
 		for i < len(buf) && isSpace(buf[i]) {
 			i++
@@ -87,32 +81,38 @@ func (s *Section) parse(buf []byte, maxFields int) *Error {
 		i = valueEnd(buf, i)
 		if i+1 >= len(buf) || buf[i] != '\r' || buf[i+1] != '\n' {
 			s.line = start
-			return s.fault(buf, i, errFieldValue)
+			err = s.fault(buf, i, errFieldValue)
+			break
 		}
 		to := i
 		for to > from && isSpace(buf[to-1]) {
 			to--
 		}
-		i += 2
-		if len(s.Fields) >= maxFields {
-			return errFieldCount
+		if len(fields) >= maxFields {
+			err = errFieldCount
+			break
 		}
-		s.add(name, view(buf[from:to]))
+		name := view(buf[start:nameEnd])
+		kind := classify(name)
+		if kind != OtherField {
+			s.note(kind, len(fields))
+		}
+		kinds = append(kinds, kind)
+		fields = append(fields, route.Header{Name: name, Value: view(buf[from:to])})
+		start = i + 2
 	}
+	s.Fields, s.kinds, s.line = fields, kinds, start
+	return err
 }
 
-func (s *Section) add(name, value string) {
-	kind := classify(name)
-	if kind != OtherField {
-		if s.seen.has(kind) {
-			s.repeated |= 1 << kind
-		} else {
-			s.seen |= 1 << kind
-			s.first[kind] = uint16(len(s.Fields))
-		}
+// note keeps where the first field of a kind is.
+func (s *Section) note(kind Field, index int) {
+	if s.seen.has(kind) {
+		s.repeated |= 1 << kind
+		return
 	}
-	s.kinds = append(s.kinds, kind)
-	s.Fields = append(s.Fields, route.Header{Name: name, Value: value})
+	s.seen |= 1 << kind
+	s.first[kind] = uint16(index)
 }
 
 // endOrFault looks at the line at s.line, which is not a field line: at i is the first character that is not of a name.
@@ -179,7 +179,10 @@ func (s *Section) keep(keep func(kind Field, name string) bool) {
 	s.Fields, s.kinds = fields[:0], kinds[:0]
 	for i := range fields {
 		if keep(kinds[i], fields[i].Name) {
-			s.add(fields[i].Name, fields[i].Value)
+			if kinds[i] != OtherField {
+				s.note(kinds[i], len(s.Fields))
+			}
+			s.Fields, s.kinds = append(s.Fields, fields[i]), append(s.kinds, kinds[i])
 		}
 	}
 }

@@ -309,9 +309,12 @@ func (c *carrier) drops(name string) bool {
 	return c.prefix != "" && len(name) >= len(c.prefix) && name[:len(c.prefix)] == c.prefix
 }
 
+// raw are the bytes of the head.
+func (s *Section) raw() []byte { return unsafe.Slice(s.base, s.size) }
+
 // carry appends the run that c has, and the fields of s except those of the kinds in drop and those that c drops.
 func (c *carrier) carry(dst []byte, s *Section, drop set) []byte {
-	raw := unsafe.Slice(s.base, s.size)
+	raw := s.raw()
 	base := uintptr(unsafe.Pointer(s.base))
 	from, to := c.from, c.to
 	for i := range s.Fields {
