@@ -50,6 +50,7 @@ func TestImportArrows(t *testing.T) {
 		{"cli may skip a layer", "internal/cli", own + "internal/affinity", ""},
 		{"a suite for tests may import adapters", "internal/decisiontest", own + "internal/config", ""},
 		{"main may import cli", "cmd/remora", own + "internal/cli", ""},
+		{"the tour may import the examples", "internal/demo", own + "examples", ""},
 
 		{"the table may not import the engine", "internal/session", own + "internal/affinity", "the core package session imports internal/affinity"},
 		{"parts of the core may not import each other", "internal/route", own + "internal/session", "the core package route imports"},
@@ -65,6 +66,8 @@ func TestImportArrows(t *testing.T) {
 		{"programs of the wiring may not import each other", "internal/demo", own + "internal/app", "against the direction"},
 		{"main may import nothing but cli", "cmd/remora", own + "internal/app", "against the direction"},
 		{"nothing may import the benchmarks", "internal/cli", own + "bench/compare", "against the direction"},
+		{"an adapter may not import the examples", "internal/gateway", own + "examples", "the adapter gateway imports"},
+		{"the examples hold files only", "examples", own + "internal/config", "examples imports"},
 		{"a suite for tests may not import the wiring", "internal/decisiontest", own + "internal/app", "against the direction"},
 		{"a suite for tests may not be built in", "internal/gateway", own + "internal/decisiontest", "for tests only"},
 		{"nor may the package's own", "internal/session", own + "internal/session/storetest", "for tests only"},
