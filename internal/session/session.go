@@ -50,6 +50,16 @@ type Entry struct {
 	Holds    int
 }
 
+// Live reports whether the session is held or was last seen less than idle before now: the rule of Store.
+func (e Entry) Live(now Instant, idle time.Duration) bool {
+	return live(e.Holds > 0, int64(now-e.LastSeen), idle)
+}
+
+// live is the rule itself. age is in milliseconds.
+func live(held bool, age int64, idle time.Duration) bool {
+	return held || time.Duration(age)*time.Millisecond < min(idle, MaxIdle)
+}
+
 // Store holds sessions. A session is live iff it is held or was last seen less than its idle time ago; that is judged at
 // each call from the now and idle that the caller gives. All methods may be called from many goroutines at once.
 //
@@ -61,7 +71,7 @@ type Store interface {
 	// Bind binds k to ep with one hold, unless k has a live session: the first writer wins.
 	Bind(k Key, ep EndpointID, now Instant, idle time.Duration) (owner EndpointID, outcome Outcome)
 	// Move rebinds k from one endpoint to another, compare-and-set: when k's live session is bound to from, it is bound to
-	// `to` afterwards, and its holds go with it; otherwise nothing changes. It returns the endpoint that the session has
+	// `to` afterwards, with its holds and the time it was last seen; otherwise nothing changes. It returns the endpoint that the session has
 	// after the call (0: it has none) and whether this call moved it.
 	Move(k Key, from, to EndpointID, now Instant, idle time.Duration) (owner EndpointID, moved bool)
 	// Release takes back one hold of k and starts its idle time anew at now. A session that expired, was deleted or has no

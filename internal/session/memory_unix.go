@@ -1,0 +1,43 @@
+//go:build unix
+
+package session
+
+import (
+	"runtime"
+	"syscall"
+	"unsafe"
+)
+
+// mapping is anonymous memory outside the Go heap. Slots lie there for two reasons: what a shard has outgrown goes back to
+// the system at once instead of at the next garbage collection, and the table does not count as heap, a tenth of which
+// the rest of the program would be allowed to litter before it is collected.
+type mapping struct {
+	bytes   []byte
+	cleanup runtime.Cleanup
+}
+
+var slotsPerPage = syscall.Getpagesize() / int(unsafe.Sizeof(slot{}))
+
+// allocSlots returns at least n empty slots. The mapping, if there is one, is unmapped by free or when it is unreachable.
+func allocSlots(n int) ([]slot, *mapping) {
+	if n < slotsPerPage {
+		return make([]slot, n), nil
+	}
+	n = (n + slotsPerPage - 1) / slotsPerPage * slotsPerPage
+	b, err := syscall.Mmap(-1, 0, n*int(unsafe.Sizeof(slot{})), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		return make([]slot, n), nil // over a limit on mappings: the heap may still have room
+	}
+	m := &mapping{bytes: b}
+	m.cleanup = runtime.AddCleanup(m, unmap, b)
+	return unsafe.Slice((*slot)(unsafe.Pointer(unsafe.SliceData(b))), n), m
+}
+
+func (m *mapping) free() {
+	if m != nil {
+		m.cleanup.Stop()
+		unmap(m.bytes)
+	}
+}
+
+func unmap(b []byte) { _ = syscall.Munmap(b) }
