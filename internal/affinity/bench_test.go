@@ -20,7 +20,10 @@ func useCase(services, replicas int) affinity.Config {
 	host := route.VirtualHost{Domains: []string{"*"}}
 	for i := range services {
 		name := fmt.Sprintf("backend-%d", i+1)
-		sc := affinity.ServiceConfig{Name: name + ".default.svc.cluster.local:8080", Key: affinity.Key{Kind: affinity.HeaderKey, Name: "x-user"}}
+		sc := affinity.ServiceConfig{
+			Name: name + ".default.svc.cluster.local:8080", Key: affinity.Key{Kind: affinity.HeaderKey, Name: "x-user"},
+			DrainDeadline: affinity.DefaultDrainDeadline,
+		}
 		for j := range replicas {
 			sc.Endpoints = append(sc.Endpoints, affinity.EndpointConfig{Addr: fmt.Sprintf("127.%d.%d.%d:8080", i/250, i%250+1, j+1)})
 		}

@@ -23,8 +23,9 @@ type Endpoint struct {
 	Service     string
 
 	id       session.EndpointID
-	identity uint64 // the same on every gateway; placement's candidate ID
-	idle     atomic.Int64
+	identity uint64       // the same on every gateway; placement's candidate ID
+	restored bool         // known from a snapshot of sessions only
+	idle     atomic.Int64 // time.Duration
 
 	configured    atomic.Uint32 // EndpointState, by the last snapshot
 	drained       atomic.Bool   // by an operator
@@ -34,6 +35,11 @@ type Endpoint struct {
 	ejectedUntil  atomic.Int64  // session.Instant; 0: healthy
 	failures      atomic.Int32  // connect failures in a row, as counted by eject
 	inFlight      atomic.Int64
+}
+
+// identityName is what the endpoint is called in a snapshot.
+func (ep *Endpoint) identityName() endpointName {
+	return endpointName{Service: ep.Service, Addr: ep.Addr, Incarnation: ep.Incarnation}
 }
 
 // State is the endpoint's state at now.

@@ -62,7 +62,7 @@ type Service struct {
 // New makes an engine with an empty snapshot: every request gets 404 until Apply.
 func New(o Options) *Engine {
 	e := &Engine{store: o.Store, endpoints: newRegistry(), keyFixed: o.HashKeyFixed, stats: make(map[string]*serviceStats)}
-	e.setHashKey(o.HashKey)
+	e.deriveSecrets([2]uint64{binary.LittleEndian.Uint64(o.HashKey[:8]), binary.LittleEndian.Uint64(o.HashKey[8:])})
 	e.ticket.Store(mix(o.Nonce))
 	empty, err := Compile(Config{})
 	if err == nil {
@@ -74,9 +74,9 @@ func New(o Options) *Engine {
 	return e
 }
 
-// setHashKey derives the engine's secrets. Gateways with one hash key agree on all of them.
-func (e *Engine) setHashKey(k [16]byte) {
-	e.hashKey = [2]uint64{binary.LittleEndian.Uint64(k[:8]), binary.LittleEndian.Uint64(k[8:])}
+// deriveSecrets derives the engine's secrets. Gateways with one hash key agree on all of them.
+func (e *Engine) deriveSecrets(hashKey [2]uint64) {
+	e.hashKey = hashKey
 	e.splitSecret[0], e.splitSecret[1] = siphash.Hash128(e.hashKey[0], e.hashKey[1], []byte("\x00split"))
 	e.cookieSecret[0], e.cookieSecret[1] = siphash.Hash128(e.hashKey[0], e.hashKey[1], []byte("\x00cookie"))
 }

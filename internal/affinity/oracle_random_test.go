@@ -28,7 +28,7 @@ type openRequest struct {
 }
 
 func TestDecisionsAreWhatTheRulesSay(t *testing.T) {
-	for range 60 {
+	for range 25 {
 		seed := rand.Uint64()
 		l := &randomLife{
 			Rand: rand.New(rand.NewPCG(seed, 1)), t: t, seed: seed, oracle: newOracle(), now: 1_000_000,

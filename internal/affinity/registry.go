@@ -2,6 +2,8 @@ package affinity
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,7 +21,7 @@ const idQuarantine = 10 * time.Minute
 var errTooManyEndpoints = errors.New("more endpoints than ids (1,048,575, those that went in the last minutes included): the configuration is not applied")
 
 // endpointName is an endpoint's identity.
-type endpointName struct{ Service, Addr, Incarnation string }
+type endpointName = session.EndpointName
 
 // registry gives every endpoint its record and its id. Reading by id takes no lock.
 type registry struct {
@@ -52,13 +54,17 @@ func (r *registry) table() []*Endpoint {
 	return append(make([]*Endpoint, 0, len(old)+len(old)/8+8), old...)
 }
 
-// ensure returns the record of an endpoint and makes it when it is new. The lock must be held.
+// ensure returns the record of an endpoint and makes it when it is new. It may add to eps. The lock must be held.
 func (r *registry) ensure(eps []*Endpoint, name endpointName, podName string) (*Endpoint, []*Endpoint, error) {
 	if ep, ok := r.byName[name]; ok {
+		if ep.restored { // no decision has met it yet
+			ep.Name, ep.restored = podName, false
+		}
 		return ep, eps, nil
 	}
 	ep := &Endpoint{Addr: name.Addr, Incarnation: name.Incarnation, Name: podName, Service: name.Service, identity: identityOf(name)}
 	ep.drained.Store(r.drained[[2]string{name.Addr, name.Incarnation}])
+	ep.idle.Store(int64(DefaultIdleTimeout)) // until a configuration says
 	switch {
 	case len(r.free) > 0:
 		ep.id = r.free[len(r.free)-1]
@@ -95,6 +101,13 @@ func (r *registry) reap(now session.Instant, live func(session.EndpointID) int) 
 	if eps != nil {
 		r.byID.Store(&eps)
 	}
+}
+
+// drainMarks lists the endpoints that operators drained, in a fixed order.
+func (r *registry) drainMarks() [][2]string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.SortedFunc(maps.Keys(r.drained), func(a, b [2]string) int { return slices.Compare(a[:], b[:]) })
 }
 
 // identityOf is a fixed hash of an endpoint's name: placement must agree between gateways, so no secret is in it.
