@@ -25,7 +25,9 @@ func (x *exchange) send() {
 	o.RequestID = x.id.text
 	o.ExpectContinue = x.req.ExpectContinue && !x.told100
 	u.out = http1.AppendRequest(w.buffers.getFor(x.headSize+headRoom), &x.req, o)
-	x.pumpUp()
+	if x.loadUp() { // so that the head and an ordinary body go in one write
+		x.pumpUp()
+	}
 	if x.phase == phaseForward && !x.headSent && x.c.peerDone {
 		x.abort(endClientGone)
 	}
