@@ -172,6 +172,9 @@ func (e *Engine) Move(dec *Decision, now session.Instant) {
 	}
 	if !dec.Problem.IsZero() {
 		svc.stats.refused.Add(1)
+		if was == SessionNew {
+			e.forgetUnserved(dec.key, svc, now)
+		}
 		return
 	}
 	if was == SessionNew && dec.Session == SessionMoved {
@@ -180,6 +183,13 @@ func (e *Engine) Move(dec *Decision, now session.Instant) {
 	svc.stats.movedAway.Add(1)
 	dec.Endpoint.inFlight.Add(1)
 	dec.open = true
+}
+
+// forgetUnserved ends a session that no replica has served a request of: there is nothing to come back to.
+func (e *Engine) forgetUnserved(key session.Key, svc *Service, now session.Instant) {
+	if entry, live := e.store.Peek(key, now, svc.IdleTimeout); live && entry.Holds == 0 {
+		e.store.Delete(key)
+	}
 }
 
 // Release ends the hold of a decision. It must be called exactly once for every Decide, after the response has ended; after a

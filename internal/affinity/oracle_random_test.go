@@ -28,13 +28,13 @@ type openRequest struct {
 }
 
 func TestDecisionsAreWhatTheRulesSay(t *testing.T) {
-	for range 25 {
+	for range 12 {
 		seed := rand.Uint64()
 		l := &randomLife{
 			Rand: rand.New(rand.NewPCG(seed, 1)), t: t, seed: seed, oracle: newOracle(), now: 1_000_000,
 			engine: affinity.New(affinity.Options{Store: newStore(), HashKey: [16]byte{7}, Nonce: seed}),
 		}
-		l.live(600)
+		l.live(400)
 	}
 }
 

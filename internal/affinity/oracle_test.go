@@ -204,9 +204,14 @@ func (o *oracle) chosen(e expectation, at epID, now session.Instant) {
 	s.holds++
 }
 
-// refused takes over that a live session found no endpoint: it was seen, and stays where it is.
+// refused takes over that a session found no endpoint. A live one was seen, and stays where it is; one that no replica has
+// served never was.
 func (o *oracle) refused(e expectation, now session.Instant) {
-	if s := o.sessions[e.sessionID]; s != nil {
+	switch s := o.sessions[e.sessionID]; {
+	case s == nil:
+	case e.state == affinity.SessionNew && s.holds == 0:
+		delete(o.sessions, e.sessionID)
+	default:
 		s.lastSeen = now
 	}
 }

@@ -106,7 +106,8 @@ func (r *run) expectEndpoint(o Outcome, want string) error {
 
 func (r *run) expectShare(service, span string) error {
 	var low, high float64
-	if _, err := fmt.Sscanf(span, "%f..%f", &low, &high); err != nil {
+	from, to, _ := strings.Cut(span, "..")
+	if _, err := fmt.Sscan(from+" "+to, &low, &high); err != nil {
 		return err
 	}
 	n := 0
