@@ -173,10 +173,5 @@ func (x *exchange) dropUpstream() {
 	}
 }
 
-// detach counts what went through the connection and parts from it.
-func (x *exchange) detach() {
-	u := x.u
-	x.w.stats.toReplicas += u.delivered - x.counted.toReplica
-	x.w.stats.fromReplicas += u.received - x.counted.fromReplica
-	x.u, u.x = nil, nil
-}
+// detach parts from the connection.
+func (x *exchange) detach() { x.u.x, x.u = nil, nil }

@@ -30,7 +30,7 @@ type stats struct {
 	duration  histogram // of whole exchanges
 	firstByte histogram // from the request's last byte to the response's first
 
-	fromClients, toClients, fromReplicas, toReplicas uint64 // bytes
+	clientBytes, replicaBytes traffic // heads included
 
 	buffers            int // in use; only in a snapshot
 	clients            int // connections now
@@ -80,9 +80,6 @@ func (s *stats) requestsOf(svc *affinity.Service) *requestCounts {
 
 // count counts an exchange that has ended.
 func (s *stats) count(x *exchange) {
-	c := x.c
-	s.fromClients += c.received - uint64(len(c.in)-c.r) - x.counted.fromClient
-	s.toClients += c.delivered - x.counted.toClient
 	s.endings[x.outcome]++
 	s.duration.add(x.w.loop.Now() - x.start)
 	if x.firstByte > 0 {

@@ -23,7 +23,11 @@ type stream struct {
 	tail      []byte // waits to be written after out; a piece of somebody else's buffer, who leaves it alone meanwhile
 	received  uint64 // bytes in all
 	delivered uint64
+	traffic   *traffic // of all streams of this side
 }
+
+// traffic counts bytes.
+type traffic struct{ received, delivered uint64 }
 
 // The outcomes of reading.
 type outcome uint8
@@ -76,6 +80,7 @@ func (s *stream) fill() outcome {
 		s.canRead = n == len(room) || s.peerDone
 		s.in = s.in[:len(s.in)+n]
 		s.received += uint64(n)
+		s.traffic.received += uint64(n)
 		return progress
 	}
 }
@@ -113,6 +118,7 @@ func (s *stream) write(p []byte) int {
 		case 0:
 			s.canWrite = n == len(p)
 			s.delivered += uint64(n)
+			s.traffic.delivered += uint64(n)
 			return n
 		case syscall.EINTR:
 		case syscall.EAGAIN:

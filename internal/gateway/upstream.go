@@ -199,6 +199,7 @@ func (p *pool) dial() (*upstream, error) {
 		return nil, err
 	}
 	u := &upstream{pool: p}
+	u.traffic = &p.w.stats.replicaBytes
 	if err := p.w.loop.Add(&u.src, fd, u); err != nil {
 		closeSocket(fd)
 		return nil, err

@@ -107,6 +107,7 @@ func (w *worker) freeExchange(x *exchange) {
 func (w *worker) addClient(via *port, fd int, peer unix.Sockaddr) {
 	c := &client{w: w, via: via, addr: addrOf(peer)}
 	c.addrText = c.addr.String()
+	c.traffic = &w.stats.clientBytes
 	c.prev, c.next = w.clients.prev, &w.clients
 	c.prev.next, c.next.prev = c, c
 	w.stats.clients++
