@@ -1,6 +1,7 @@
 package session
 
 import (
+	"math"
 	"testing"
 	"time"
 )
@@ -113,7 +114,7 @@ func TestAnEndpointIDThatIsNoneIsRefusedAtOnce(t *testing.T) {
 }
 
 func TestShardsFitTheLimit(t *testing.T) {
-	for limit, want := range map[int]int{1: 1, 8191: 1, 8192: 2, 100_000: 16, 1_000_000: 128, 10_000_000: 2048, 0: 2048, 1 << 40: maxShards} {
+	for limit, want := range map[int]int{1: 1, 8191: 1, 8192: 2, 100_000: 16, 1_000_000: 128, 10_000_000: 2048, 0: 2048, math.MaxInt: maxShards} {
 		if got := len(NewTable(Options{MaxSessions: limit}).shards); got != want {
 			t.Errorf("limit %d: %d shards; want %d", limit, got, want)
 		}
