@@ -40,8 +40,8 @@ type Sources struct {
 
 // Load reads all objects. When the list has errors, the set lacks the objects that they are about and must not be used.
 func (l *Loader) Load() (*resource.Set, Sources, diag.List) {
-	r := &reporter{}
-	ld := &load{report: r, set: &resource.Set{}, defined: map[identity]diag.Position{}, unused: map[string]*leftOut{}}
+	ld := newLoad()
+	r := ld.report
 	var sources Sources
 	for _, f := range l.files(r) {
 		ld.file(f)
@@ -61,8 +61,12 @@ type load struct {
 	report  *reporter
 	set     *resource.Set
 	defined map[identity]diag.Position
-	unused  map[string]*leftOut // by kind and group
+	unused  map[string]*leftOut // by apiVersion and kind
 	order   []*leftOut
+}
+
+func newLoad() *load {
+	return &load{report: &reporter{}, set: &resource.Set{}, defined: map[identity]diag.Position{}, unused: map[string]*leftOut{}}
 }
 
 // identity tells the objects of a configuration apart.
@@ -120,7 +124,7 @@ func describe(n *node) string {
 
 // missing looks for a misspelt apiVersion or kind.
 func (ld *load) missing(n *node, field string) string {
-	for i := range n.kids {
+	for i := range min(len(n.kids), 16) {
 		if key := n.kids[i].key; nearest(key, []string{"apiVersion", "kind", "metadata", "spec", "items"}) == field {
 			return fmt.Sprintf("did you mean %q where it says %q?", field, key)
 		}

@@ -18,6 +18,9 @@ import (
 // each, and it is built before anything can be counted in it.
 const maxMarks = 2 * maxElements
 
+// maxDocuments bounds the documents of one file.
+const maxDocuments = 100_000
+
 // chunks cuts a stream of documents where a line begins with "---", as YAML demands and kubectl does, so that a document
 // with a mistake in it does not hide the others, and so that only one document's tree is in memory at a time. It gives each
 // with the number of lines before it.
@@ -42,7 +45,7 @@ func chunks(data []byte) iter.Seq2[int, []byte] {
 				bare = false // no longer only comments and directives, which belong to the document after them
 			}
 			at = end
-			line++
+			line += breaks(l)
 		}
 		if start < len(data) {
 			yield(first, data[start:])
@@ -50,9 +53,41 @@ func chunks(data []byte) iter.Seq2[int, []byte] {
 	}
 }
 
+// breaks counts the ends of lines, as YAML 1.1 and the parser know them: LF, CR, CR LF, and three of Unicode's.
+func breaks(data []byte) int {
+	n := bytes.Count(data, []byte("\n"))
+	for i := 0; i < len(data); i++ {
+		switch data[i] {
+		case '\r':
+			if i+1 == len(data) || data[i+1] != '\n' {
+				n++
+			}
+		case 0xc2: // NEL
+			if i+1 < len(data) && data[i+1] == 0x85 {
+				n++
+			}
+		case 0xe2: // LS, PS
+			if i+2 < len(data) && data[i+1] == 0x80 && (data[i+2] == 0xa8 || data[i+2] == 0xa9) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 func separates(line []byte) bool {
 	rest, is := bytes.CutPrefix(line, []byte("---"))
 	return is && (len(rest) == 0 || strings.IndexByte(" \t\r\n", rest[0]) >= 0)
+}
+
+// blank reports whether there is nothing but comments.
+func blank(chunk []byte) bool {
+	for line := range bytes.Lines(chunk) {
+		if line = bytes.TrimSpace(line); len(line) > 0 && line[0] != '#' && !bytes.Equal(line, []byte("---")) {
+			return false
+		}
+	}
+	return true
 }
 
 // parse gives the documents of one file.
@@ -63,7 +98,15 @@ func parse(file string, data []byte, report *reporter) []node {
 		return nil
 	}
 	var docs []node
+	count := 0
 	for offset, chunk := range chunks(data) {
+		if blank(chunk) {
+			continue
+		}
+		if count++; count > maxDocuments {
+			report.errorAt(diag.Position{File: file, Line: offset + 1}, "", "", fmt.Sprintf("more than %d documents", maxDocuments), "split the file into several")
+			break
+		}
 		if n := marks(chunk); n > maxMarks {
 			report.errorAt(diag.Position{File: file, Line: offset + 1}, "", "",
 				fmt.Sprintf("the document is too large: %d characters in it may begin a value, at most %d are read", n, maxMarks), "split it into several")
@@ -98,30 +141,25 @@ func parseChunk(file string, offset int, chunk []byte, report *reporter) []node 
 	}
 }
 
-// unreadable finds bytes that YAML does not allow in a file, which the parser reports without a line.
+// unreadable finds the first byte that YAML does not allow in a file, which the parser reports without a line.
 func unreadable(data []byte) (line int, what string) {
-	line = 1
 	for i := 0; i < len(data); {
-		c := data[i]
-		switch {
-		case c == '\n':
-			line++
-		case c < ' ' && c != '\t' && c != '\r', c == 0x7f:
-			return line, fmt.Sprintf("a control character (0x%02x)", c)
-		case c >= utf8.RuneSelf:
-			r, size := utf8.DecodeRune(data[i:])
-			if r == utf8.RuneError && size == 1 {
-				return line, fmt.Sprintf("a byte that is not UTF-8 (0x%02x)", c)
-			}
-			if r >= 0x80 && r < 0xa0 && r != 0x85 || r == 0xfffe || r == 0xffff || r == 0xfeff {
-				return line, fmt.Sprintf("a control character (%U)", r)
-			}
-			i += size
-			continue
+		r, size := rune(data[i]), 1
+		if r >= utf8.RuneSelf {
+			r, size = utf8.DecodeRune(data[i:])
 		}
-		i++
+		switch {
+		case r == utf8.RuneError && size == 1:
+			what = fmt.Sprintf("a byte that is not UTF-8 (0x%02x)", data[i])
+		case r < ' ' && r != '\t' && r != '\n' && r != '\r', r >= 0x7f && r < 0xa0 && r != 0x85, r == 0xfffe, r == 0xffff, r == 0xfeff:
+			what = fmt.Sprintf("a character that YAML does not allow (%U)", r)
+		}
+		if what != "" {
+			return breaks(data[:i]) + 1, what
+		}
+		i += size
 	}
-	return line, ""
+	return 0, ""
 }
 
 // marks is an upper bound of the number of values in a document, up to a factor: each begins after one of these.

@@ -52,6 +52,9 @@ func (l *Loader) files(report *reporter) []file {
 			seen[id] = true
 			data, err := l.read(name)
 			total += len(data)
+			if name == Stdin {
+				name = "<stdin>"
+			}
 			switch pos := (diag.Position{File: name}); {
 			case err != nil:
 				report.errorAt(pos, "", "", cause(err), remedy(err))

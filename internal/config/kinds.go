@@ -1,6 +1,7 @@
 package config
 
 import (
+	"maps"
 	"reflect"
 	"strings"
 	"sync"
@@ -75,7 +76,6 @@ var refused = map[string]string{
 	"gateway.networking.x-k8s.io":   "",
 	"inference.networking.k8s.io":   "",
 	"inference.networking.x-k8s.io": "",
-	v1alpha1.Group:                  "",
 	"":                              "Endpoints",
 }
 
@@ -96,9 +96,9 @@ func istioKind[T any, P objectPointer[T]](kind string, in func(*resource.Set) *[
 	return &use{
 		group: istioGroup, kind: kind, versions: []string{"v1", "v1beta1", "v1alpha3"},
 		schema: sync.OnceValue(func() *schema {
-			return whole(map[string]field{
+			return whole(&schema{members: map[string]field{
 				"spec": {schema: protoSchemas{}.message(spec(new(T)).ProtoReflect().Descriptor())},
-			})
+			}})
 		}),
 		add: func(set *resource.Set, n *node, where *locator) error {
 			o := P(new(T))
@@ -122,7 +122,7 @@ func goKind[T any, P objectPointer[T]](group, version, kind string, nullable boo
 		group: group, kind: kind, versions: []string{version},
 		schema: sync.OnceValue(func() *schema {
 			g := &goSchemas{nullable: nullable, seen: map[reflect.Type]*schema{}}
-			return whole(g.of(reflect.TypeFor[T]()).members)
+			return whole(g.of(reflect.TypeFor[T]()))
 		}),
 		add: func(set *resource.Set, n *node, where *locator) error {
 			o := P(new(T))
@@ -136,15 +136,11 @@ func goKind[T any, P objectPointer[T]](group, version, kind string, nullable boo
 }
 
 // whole completes the schema of an object: what every kind has, and a status, which a cluster writes and nothing here reads.
-func whole(members map[string]field) *schema {
+func whole(of *schema) *schema {
 	g := &goSchemas{nullable: true, seen: map[reflect.Type]*schema{}}
-	s := &schema{shape: object, members: map[string]field{
-		"apiVersion": {schema: &schema{shape: aString}},
-		"kind":       {schema: &schema{shape: aString}},
-	}}
-	for name, f := range members {
-		s.members[name] = f
-	}
+	s := &schema{shape: object, members: maps.Clone(of.members), required: of.required}
+	s.members["apiVersion"] = field{schema: &schema{shape: aString}}
+	s.members["kind"] = field{schema: &schema{shape: aString}}
 	s.members["metadata"] = field{schema: g.of(reflect.TypeFor[metav1.ObjectMeta]())}
 	s.members["status"] = field{schema: &schema{shape: anything}}
 	return s

@@ -9,20 +9,24 @@ func nearest(got string, names []string) string {
 		return ""
 	}
 	best, bestDistance := "", len(got)/3+1
+	lower, plain := strings.ToLower(got), bare(got)
 	for _, name := range names {
-		if bare(got) == bare(name) {
+		if plain == bare(name) {
 			return name
 		}
-		if d := distance(strings.ToLower(got), strings.ToLower(name)); d < bestDistance {
+		if max(len(got)-len(name), len(name)-len(got)) >= bestDistance {
+			continue
+		}
+		if d := distance(lower, strings.ToLower(name)); d < bestDistance {
 			best, bestDistance = name, d
 		}
 	}
 	return best
 }
 
-func bare(s string) string {
-	return strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(s))
-}
+var separators = strings.NewReplacer("_", "", "-", "")
+
+func bare(s string) string { return strings.ToLower(separators.Replace(s)) }
 
 // distance is the optimal string alignment distance: insertions, deletions, substitutions and swaps of neighbours.
 func distance(a, b string) int {

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/remora-proxy/remora/api/v1alpha1"
 	"github.com/remora-proxy/remora/internal/diag"
 )
 
@@ -58,9 +59,9 @@ func (c *checker) names(n *node, u *use, id identity) {
 		rule = validation.IsDNS1123Label
 	}
 	switch {
-	case name == nil && meta.member("generateName") != nil:
+	case (name == nil || name.kind == null) && meta.member("generateName") != nil:
 		c.refuse(at, field, "the object has no name", "names cannot be generated here: give metadata.name")
-	case name == nil:
+	case name == nil || name.kind == null:
 		c.refuse(at, field, "the object has no name", "")
 	case name.kind != text: // reported as the wrong type
 	default:
@@ -96,6 +97,8 @@ func (ld *load) other(path string, n *node, apiVersion, kind string, named *use)
 		refuse("apiVersion", fmt.Sprintf("%s is not a version of %s that is supported", quoted(apiVersion), kind), "use "+strings.Join(named.apiVersions(), ", "))
 	case near != nil:
 		refuse("kind", "unknown kind "+quoted(kind)+" of "+quoted(apiVersion), "did you mean "+strconv.Quote(near.kind)+"?")
+	case group == v1alpha1.Group:
+		refuse("kind", "unknown kind "+quoted(kind)+" of "+quoted(apiVersion), "there is only "+v1alpha1.Kind)
 	case kind == "Endpoints" && group == "":
 		refuse("kind", "Endpoints are not supported", "write an EndpointSlice ("+discoveryGroup+"/v1)")
 	case isRefused(group, kind):

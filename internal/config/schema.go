@@ -32,6 +32,7 @@ type schema struct {
 	shape    shape
 	nullable bool             // a null stands for a field that is not there, as in Kubernetes' own kinds
 	members  map[string]field // object
+	required []string         // members that must be there
 	elem     *schema          // dictionary, array
 	min      int64            // anInteger
 	max      uint64
@@ -224,6 +225,10 @@ func (c *checker) isA(n *node, s *schema, k kind) bool {
 		if k == list {
 			remedy = `begin each element with "- "`
 		}
+	case list:
+		if k == mapping {
+			remedy = `write its members without "- "`
+		}
 	}
 	c.fail(n, "expected "+s.expected()+", got "+got, remedy)
 	return false
@@ -248,6 +253,13 @@ func (c *checker) members(n *node, s *schema) {
 			set[f.oneof] = kid
 		}
 		c.in(kid, f.schema, step{name: kid.key, within: s})
+	}
+	for _, name := range s.required {
+		if n.member(name) == nil {
+			c.path = append(c.path, step{name: name})
+			c.fail(n, "is required", "")
+			c.path = c.path[:len(c.path)-1]
+		}
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/remora-proxy/remora/api/v1alpha1"
 )
 
-// goSchemas builds the schemas of Go types by the rules of encoding/json. Null stands for an absent field in the types of
+// goSchemas builds the schemas of Go types by the rules of encoding/json; what has no omitempty is required. Null stands for an absent field in the types of
 // Kubernetes, whose lists of endpoints, as a cluster writes them, may be null; elsewhere it is refused.
 type goSchemas struct {
 	nullable bool
@@ -99,7 +99,7 @@ func (g *goSchemas) fill(s *schema, t reflect.Type) {
 
 func (g *goSchemas) members(s *schema, t reflect.Type) {
 	for f := range t.Fields() {
-		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		switch {
 		case name == "-" || !f.IsExported():
 		case f.Anonymous && name == "":
@@ -109,8 +109,16 @@ func (g *goSchemas) members(s *schema, t reflect.Type) {
 				name = f.Name
 			}
 			s.members[name] = field{schema: g.of(f.Type)}
+			if !strings.Contains(options, "omit") && !(g.nullable && collection(f.Type)) {
+				s.required = append(s.required, name)
+			}
 		}
 	}
+}
+
+// collection reports whether a cluster may leave out, or write as null, what has no omitempty.
+func collection(t reflect.Type) bool {
+	return t.Kind() == reflect.Slice || t.Kind() == reflect.Map || t.Kind() == reflect.Struct
 }
 
 // notation reads values of a type by the type's own decoder.

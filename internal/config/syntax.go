@@ -22,7 +22,7 @@ func syntaxError(chunk []byte, err error) (line int, what, remedy string) {
 	}
 	line, _ = strconv.Atoi(m[1])
 	message := m[2]
-	lines := bytes.Count(chunk, []byte("\n")) + 1
+	lines := breaks(chunk) + 1
 	defer func() { line = min(max(line, 1), lines) }()
 	switch {
 	case message == "did not find expected ',' or ']'":
@@ -36,7 +36,7 @@ func syntaxError(chunk []byte, err error) (line int, what, remedy string) {
 	case strings.HasPrefix(message, "unknown anchor '"):
 		name := strings.TrimSuffix(strings.TrimPrefix(message, "unknown anchor '"), "' referenced")
 		if before, _, is := bytes.Cut(chunk, []byte("*"+name)); is {
-			line = bytes.Count(before, []byte("\n")) + 1
+			line = breaks(before) + 1
 		}
 		return line, "the alias *" + name + " names no anchor above it", "define &" + name + ", or put the value in quotes"
 	}
@@ -49,6 +49,8 @@ func syntaxError(chunk []byte, err error) (line int, what, remedy string) {
 		return line, "the indentation does not fit the lines above, or a colon or a dash is missing", ""
 	case "mapping values are not allowed in this context":
 		return line, `": " is not allowed here`, "put the value in quotes, or mend the indentation"
+	case "did not find expected alphabetic or numeric character":
+		return line, "an anchor (&) or alias (*) has no name", "put the value in quotes if none is meant"
 	case "found character that cannot start any token":
 		return line, "a value cannot begin with this character", "put the value in quotes"
 	}

@@ -1,0 +1,44 @@
+package config
+
+import (
+	"net/netip"
+
+	"github.com/remora-proxy/remora/internal/affinity"
+	"github.com/remora-proxy/remora/internal/diag"
+	"github.com/remora-proxy/remora/internal/istio"
+	"github.com/remora-proxy/remora/internal/resource"
+)
+
+// Options say what a Set does not.
+type Options struct {
+	// Addresses gives the addresses that are known now of one of DNSNames. nil: none are known.
+	Addresses func(name string) []netip.Addr
+}
+
+// Compiled is a configuration that can be applied, and the terms that it was made from.
+type Compiled struct {
+	Config   affinity.Config
+	Snapshot *affinity.Snapshot
+}
+
+// DNSNames lists the host names whose addresses DNS has to give.
+func DNSNames(set *resource.Set) []string { return istio.DNSNames(set) }
+
+// Compile makes the configuration of a set that was loaded without errors. When the list has errors there is none.
+func Compile(set *resource.Set, o Options) (*Compiled, diag.List) {
+	c, found := istio.Compile(set, istio.Options{Addresses: o.Addresses})
+	r := &reporter{}
+	for _, d := range found {
+		r.add(d)
+	}
+	if r.errors > 0 {
+		return nil, r.done()
+	}
+	snapshot, err := affinity.Compile(c)
+	if err != nil {
+		// What the users wrote has been judged by now: this is a mistake of ours, told as well as it can be.
+		r.add(diag.Diagnostic{Severity: diag.Error, What: "the configuration cannot be compiled: " + err.Error()})
+		return nil, r.done()
+	}
+	return &Compiled{Config: c, Snapshot: snapshot}, r.done()
+}
