@@ -17,6 +17,7 @@ func (x *exchange) pumpDown() {
 	for {
 		switch {
 		case c.flush():
+			x.passed = x.headSent
 		case c.cannot:
 			x.abort(endClientGone)
 			return
@@ -113,7 +114,9 @@ func (x *exchange) passHead(size int) {
 	if x.dec.SetCookie != "" {
 		o.Add = append(o.Add, route.Header{Name: "set-cookie", Value: x.dec.SetCookie})
 	}
-	c.out = http1.AppendResponse(x.w.buffers.growOut(c.out, size+headRoom), &x.resp, o)
+	c.out = x.w.buffers.growOut(c.out, size+headRoom)
+	x.headFrom = len(c.out)
+	c.out = http1.AppendResponse(c.out, &x.resp, o)
 }
 
 // takeBody moves the response's body from the upstream's in buffer to the client's out buffer. It reports whether more bytes are
@@ -140,7 +143,7 @@ func (x *exchange) takeBody() (more bool) {
 		}
 		p, err := x.respBody.Next(u.in[u.r:])
 		if err != nil {
-			x.truncate()
+			x.bodyFailed(err.Detail)
 			return false
 		}
 		if p.N == 0 {
@@ -243,6 +246,19 @@ func (x *exchange) responseCut() {
 // badResponse answers for a replica whose response is malformed, which is not passed on in any part.
 func (x *exchange) badResponse(detail string) {
 	x.answer(problem.Problem{Code: problem.BadResponse, Detail: "The replica's response cannot be passed on: " + detail + "."})
+}
+
+// bodyFailed goes on when the response's body turns out to be malformed. If nothing of the response has gone out yet, the
+// client gets an answer instead.
+func (x *exchange) bodyFailed(detail string) {
+	c := x.c
+	if x.passed || c.sent > x.headFrom {
+		c.flush()
+		x.truncate()
+		return
+	}
+	c.out, x.respPiece, x.headSent, x.status = c.out[:x.headFrom], nil, false, 0
+	x.badResponse(detail)
 }
 
 // truncate ends a response in the middle in a way that the client can see: the connection ends before the length that was

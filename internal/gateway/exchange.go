@@ -72,6 +72,8 @@ type exchangeState struct {
 	respPiece []byte
 	framing   http1.Framing // of the response to the client
 	headSent  bool          // the response's head has gone to the out buffer
+	headFrom  int           // where it began there
+	passed    bool          // it has gone out
 	interim   int           // informational responses
 	close     bool          // the client's connection ends with the response
 

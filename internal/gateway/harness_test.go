@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/remora-proxy/remora/internal/affinity"
 	"github.com/remora-proxy/remora/internal/problem"
 	"github.com/remora-proxy/remora/internal/route"
@@ -280,6 +282,16 @@ func (w *wire) ends() {
 	}
 }
 
+// endsAfter reads what the peer still sends, and checks that it closes the connection then.
+func (w *wire) endsAfter() {
+	w.t.Helper()
+	_, err := io.Copy(io.Discard, w.r)
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		w.t.Errorf("the connection was not closed: %v", err)
+	}
+}
+
 // reply is a response that was read.
 type reply struct {
 	*http.Response
@@ -454,4 +466,25 @@ func hit(user, target string) string {
 // get is a request without a body, with further header lines.
 func get(path string, headers ...string) string {
 	return "GET " + path + " HTTP/1.1\nHost: gw\ntarget: backend-1\nx-user: ann\n" + strings.Join(append(headers, "", ""), "\n")
+}
+
+// listenWithoutBacklog listens with the shortest backlog and accepts nothing.
+func listenWithoutBacklog(t *testing.T) (addr string) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Listen(fd, 0); err != nil {
+		t.Fatal(err)
+	}
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("127.0.0.1:%d", sa.(*unix.SockaddrInet4).Port)
 }
