@@ -319,7 +319,7 @@ func TestExplainSaysWhyARequestWouldBeRefused(t *testing.T) {
 		"{\"username\":\"\xff\",\"target\":\"backend-1\"}":          "malformed_json",
 		`{"username":"` + strings.Repeat("y", 2048) + `"`:           "field_too_long",
 		`{"username":"ann","target":"backend-1","target":"b"}`:      "duplicate_field",
-		strings.Repeat("[", 100):                                    "malformed_json",
+		strings.Repeat("[", 100):                                    "json_too_deep",
 		`{"x":` + strings.Repeat("[", 100) + `,"target":"backend"}`: "json_too_deep",
 	} {
 		var ask admin.ExplainRequest

@@ -13,6 +13,7 @@ import (
 
 	"github.com/remora-proxy/remora/internal/affinity"
 	"github.com/remora-proxy/remora/internal/fields"
+	"github.com/remora-proxy/remora/internal/problem"
 	"github.com/remora-proxy/remora/internal/route"
 	"github.com/remora-proxy/remora/internal/session"
 )
@@ -39,31 +40,48 @@ type Header struct {
 // Explain runs the decision for the request, as a front door would, without changing anything. The error says what is wrong
 // with the question; a request that Remora would refuse is no error but explained.
 func (r *ExplainRequest) Explain(e *affinity.Engine, now session.Instant) (*affinity.Trace, error) {
+	req, err := r.Read(e)
+	if refused := (*refusedError)(nil); errors.As(err, &refused) {
+		return affinity.Refuse(refused.problem), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return e.Explain(req, now), nil
+}
+
+// refusedError says that a request is refused before it can be decided.
+type refusedError struct{ problem problem.Problem }
+
+func (e *refusedError) Error() string { return e.problem.Detail }
+
+// Read does what a front door does before the decision: it makes the engine's view of the request, and reads the body as the
+// engine plans it.
+func (r *ExplainRequest) Read(e *affinity.Engine) (*affinity.Request, error) {
 	req, body, err := r.view()
 	if err != nil {
 		return nil, err
 	}
 	plan := e.Plan(req)
-	if !plan.Problem.IsZero() {
-		return affinity.Refuse(plan.Problem), nil
+	switch {
+	case !plan.Problem.IsZero():
+		return nil, &refusedError{plan.Problem}
+	case plan.Spec == nil || len(body) == 0:
+		return req, nil
+	case len(body) > plan.MaxBody:
+		req.BodyState = affinity.BodyTooLarge
+		return req, nil
 	}
-	if plan.Spec != nil && len(body) > 0 {
-		if len(body) > plan.MaxBody {
-			req.BodyState = affinity.BodyTooLarge
-			return e.Explain(req, now), nil
-		}
-		var scanner fields.Scanner
-		scanner.Reset(plan.Spec)
-		refused := scanner.Write(body)
-		if refused == nil {
-			refused = scanner.Close()
-		}
-		if refused != nil {
-			return affinity.Refuse(affinity.BodyProblem(refused)), nil
-		}
-		req.Body, req.BodyState = &scanner, affinity.BodyRead
+	req.Body, req.BodyState = new(fields.Scanner), affinity.BodyRead
+	req.Body.Reset(plan.Spec)
+	refused := req.Body.Write(body)
+	if refused == nil {
+		refused = req.Body.Close()
 	}
-	return e.Explain(req, now), nil
+	if refused != nil {
+		return nil, &refusedError{affinity.BodyProblem(refused)}
+	}
+	return req, nil
 }
 
 // view is the request as a front door hands it to the engine.

@@ -3,7 +3,6 @@ package admin
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -23,16 +22,17 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, st.NotReady)
 		return
 	}
-	io.WriteString(w, "ready\n")
+	fmt.Fprintln(w, "ready")
 }
 
 func (s *Server) status(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.config.Status()) }
 
 func (s *Server) endpoints(w http.ResponseWriter, r *http.Request) {
 	eps := s.config.Engine.Endpoints(s.now())
+	slices.SortStableFunc(eps, func(a, b affinity.EndpointView) int { return strings.Compare(a.Service, b.Service) })
 	if name := r.URL.Query().Get("service"); name != "" {
 		if !slices.ContainsFunc(s.config.Engine.ServiceNames(), func(service string) bool { return begins(service, name) }) {
-			unknownService.with("no service is called %q; the services are: %s.", name, listed(s.config.Engine.ServiceNames())).write(w)
+			unknownService.with("no service is called %q; the services are: %s", name, listed(s.services())).write(w)
 			return
 		}
 		eps = slices.DeleteFunc(eps, func(ep affinity.EndpointView) bool { return !begins(ep.Service, name) })
@@ -139,17 +139,21 @@ func (s *Server) answerSession(w http.ResponseWriter, view affinity.SessionView,
 func (s *Server) problemOf(err error) *Problem {
 	switch {
 	case errors.Is(err, affinity.ErrNoService):
-		return unknownService.with("%v; the services are: %s.", err, listed(s.config.Engine.ServiceNames()))
+		return unknownService.with("%v; the services are: %s", err, listed(s.services()))
 	case errors.Is(err, affinity.ErrNoSession):
-		return noSession.with("%v.", err)
+		return noSession.with("%v", err)
 	case errors.Is(err, affinity.ErrNoEndpoint):
-		return unknownEndpoint.with("%v; the endpoints are: %s.", err, listed(s.addresses()))
+		return unknownEndpoint.with("%v; the endpoints are: %s", err, listed(s.addresses()))
 	}
-	return notMoved.with("%v.", err)
+	return notMoved.with("%v", err)
 }
 
 func (s *Server) unknownEndpoint(name string) *Problem {
-	return unknownEndpoint.with("no endpoint has the address or name %q; the endpoints are: %s.", name, listed(s.addresses()))
+	return unknownEndpoint.with("no endpoint has the address or name %q; the endpoints are: %s", name, listed(s.addresses()))
+}
+
+func (s *Server) services() []string {
+	return slices.Sorted(slices.Values(s.config.Engine.ServiceNames()))
 }
 
 func (s *Server) addresses() []string {
@@ -186,7 +190,7 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) {
 	}
 	trace, err := req.Explain(s.config.Engine, s.now())
 	if err != nil {
-		badRequest.with("%v.", err).write(w)
+		badRequest.with("%v", err).write(w)
 		return
 	}
 	writeJSON(w, trace)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net"
@@ -89,7 +90,7 @@ func (s *Server) Handler() http.Handler {
 	get := func(path string, h http.HandlerFunc) { mux.Handle(path, only(http.MethodGet, h)) }
 	post := func(path string, h http.HandlerFunc) { mux.Handle(path, only(http.MethodPost, h)) }
 
-	get("/healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
+	get("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	get("/readyz", s.ready)
 	get("/metrics", promhttp.HandlerFor(s.config.Metrics, promhttp.HandlerOpts{MaxRequestsInFlight: 4}).ServeHTTP)
 	get(PathStatus, s.status)

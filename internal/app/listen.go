@@ -1,0 +1,92 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"syscall"
+
+	"github.com/remora-proxy/remora/internal/admin"
+)
+
+// addresses says where to listen for the ports of the Gateways' servers, and refuses two ports at one address.
+func (p Ports) addresses(bind netip.Addr, gatewayPorts []uint16) (map[uint16]netip.AddrPort, error) {
+	out := make(map[uint16]netip.AddrPort, len(gatewayPorts))
+	taken := make(map[uint16]uint16, len(gatewayPorts))
+	for _, port := range slices.Sorted(slices.Values(gatewayPorts)) {
+		listen := p.Listen(port)
+		if other, ok := taken[listen]; ok && listen != 0 {
+			return nil, fmt.Errorf("the Gateways' ports %d and %d would both be listened for on %d; give one of them another: --port %d=PORT", other, port, listen, port)
+		}
+		taken[listen] = port
+		out[port] = netip.AddrPortFrom(bind, listen)
+	}
+	return out, nil
+}
+
+// listen opens addr for a port of the Gateways' servers. The error says which flag helps.
+func listen(addr netip.AddrPort, gatewayPort uint16) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr.String())
+	switch {
+	case err == nil:
+		return l, nil
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("%s is in use by another process; stop that, or listen elsewhere: --port %d=PORT, or --bind for another address", addr, gatewayPort)
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("no permission to listen on %s; listen on a port of 1024 or higher: --port %d=PORT", addr, gatewayPort)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return nil, fmt.Errorf("%s is not an address of this machine; give one that is with --bind, or 0.0.0.0 for all", addr.Addr())
+	}
+	return nil, fmt.Errorf("listen for port %d: %w", gatewayPort, err)
+}
+
+// listenAdmin opens the address of the admin API.
+func listenAdmin(addr netip.AddrPort) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr.String())
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%s, the address of the admin API, is in use by another process; give another with --admin, or --admin off", addr)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen for the admin API: %w", err)
+	}
+	return l, nil
+}
+
+// openPorts is the listening sockets of the gateway, by the port of the Gateways' servers.
+type openPorts map[uint16]net.Listener
+
+// open opens the ports of want that are not open yet. They queue connections, which nobody accepts until they are handed to
+// the gateway. When one cannot be opened, none is.
+func (p openPorts) open(want map[uint16]netip.AddrPort) (openPorts, error) {
+	opened := openPorts{}
+	for _, port := range slices.Sorted(maps.Keys(want)) {
+		if _, ok := p[port]; ok {
+			continue
+		}
+		l, err := listen(want[port], port)
+		if err != nil {
+			opened.close()
+			return nil, err
+		}
+		opened[port] = l
+	}
+	return opened, nil
+}
+
+func (p openPorts) close() {
+	for _, l := range p {
+		l.Close()
+	}
+}
+
+// list says where the gateway listens for what.
+func (p openPorts) list() []admin.Listener {
+	out := make([]admin.Listener, 0, len(p))
+	for _, port := range slices.Sorted(maps.Keys(p)) {
+		out = append(out, admin.Listener{Port: port, Address: p[port].Addr().String()})
+	}
+	return out
+}

@@ -1,0 +1,133 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/remora-proxy/remora/internal/affinity"
+	"github.com/remora-proxy/remora/internal/config"
+	"github.com/remora-proxy/remora/internal/diag"
+	"github.com/remora-proxy/remora/internal/endpoints"
+	"github.com/remora-proxy/remora/internal/resource"
+	"github.com/remora-proxy/remora/internal/session"
+)
+
+// dnsPatience bounds how long a load waits for first answers from DNS. Hosts without one have no replicas until it comes.
+const dnsPatience = 10 * time.Second
+
+// Loaded is a configuration that was read and compiled. When its diagnostics have errors, the rest must not be used.
+type Loaded struct {
+	Sources     config.Sources
+	Diagnostics diag.List
+	Snapshot    *affinity.Snapshot
+	Ports       []uint16 // of the Gateways' servers
+	Routes      int
+	Services    int
+	Endpoints   int
+	DNSNames    []string // hosts whose addresses come from DNS
+
+	set       *resource.Set
+	protected []string // see protectedHeaders
+}
+
+// Load reads files and folders, "-" being stdin, and compiles what they hold. It asks no DNS.
+func Load(files []string, stdin io.Reader) *Loaded {
+	s := source{loader: &config.Loader{Paths: files, Stdin: stdin}}
+	return s.load(context.Background())
+}
+
+// Paper makes an engine that decides by the configuration and has no sessions, for questions that no gateway is asked.
+func (l *Loaded) Paper(now time.Time) (*affinity.Engine, error) {
+	engine := affinity.New(affinity.Options{Store: session.NewTable(session.Options{})})
+	if err := engine.Apply(l.Snapshot, session.InstantOf(now)); err != nil {
+		return nil, fmt.Errorf("apply the configuration: %w", err)
+	}
+	return engine, nil
+}
+
+// source is where the configuration comes from: files, and DNS for the hosts that they leave to it.
+type source struct {
+	loader   *config.Loader
+	resolver *endpoints.Resolver // nil: DNS is not asked
+}
+
+// load reads the files and compiles them, with the addresses that DNS gives for hosts that are new.
+func (s *source) load(ctx context.Context) *Loaded {
+	set, sources, diagnostics := s.loader.Load()
+	if diagnostics.HasErrors() {
+		return &Loaded{Sources: sources, Diagnostics: diagnostics}
+	}
+	if s.resolver != nil {
+		ctx, cancel := context.WithTimeout(ctx, dnsPatience)
+		defer cancel()
+		if err := s.resolver.Add(ctx, config.DNSNames(set)); err != nil && ctx.Err() == nil {
+			diagnostics.Add(diag.Diagnostic{Severity: diag.Error, What: err.Error(), Remedy: "use resolution STATIC or EndpointSlices for some"})
+			return &Loaded{Sources: sources, Diagnostics: diagnostics}
+		}
+	}
+	l := s.compile(set)
+	l.Sources, l.Diagnostics = sources, slices.Concat(diagnostics, l.Diagnostics)
+	l.Diagnostics.Sort()
+	return l
+}
+
+// compile compiles a set with the addresses that DNS has given by now.
+func (s *source) compile(set *resource.Set) *Loaded {
+	var options config.Options
+	if s.resolver != nil {
+		options.Addresses = s.resolver.Addresses
+	}
+	compiled, diagnostics := config.Compile(set, options)
+	l := &Loaded{Diagnostics: diagnostics, DNSNames: config.DNSNames(set), set: set}
+	if compiled != nil {
+		l.Snapshot, l.protected = compiled.Snapshot, protectedHeaders(&compiled.Config)
+		l.count(&compiled.Config)
+	}
+	return l
+}
+
+// count says how much a configuration has.
+func (l *Loaded) count(c *affinity.Config) {
+	for _, listener := range c.Routes.Listeners {
+		l.Ports = append(l.Ports, listener.Port)
+		for _, host := range listener.Hosts {
+			l.Routes += len(host.Rules)
+		}
+	}
+	l.Services = len(c.Services)
+	for i := range c.Services {
+		l.Endpoints += len(c.Services[i].Endpoints)
+	}
+}
+
+// protectedHeaders are the headers that decisions look at: a client must not be able to have one of them removed on the way
+// to the replica by naming it in Connection.
+func protectedHeaders(c *affinity.Config) []string {
+	names := []string{"cookie"}
+	for _, l := range c.Listeners {
+		for _, p := range l.Promote {
+			names = append(names, p.Header)
+		}
+	}
+	for i := range c.Services {
+		if names = append(names, c.Services[i].SessionHeader); c.Services[i].Key.Kind == affinity.HeaderKey {
+			names = append(names, c.Services[i].Key.Name)
+		}
+	}
+	for _, l := range c.Routes.Listeners {
+		for _, h := range l.Hosts {
+			for _, r := range h.Rules {
+				for _, m := range r.Matches {
+					for _, n := range slices.Concat(m.Headers, m.WithoutHeaders) {
+						names = append(names, n.Name)
+					}
+				}
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.DeleteFunc(slices.Compact(names), func(n string) bool { return n == "" })
+}

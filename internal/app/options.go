@@ -1,0 +1,60 @@
+package app
+
+import (
+	"encoding/hex"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/remora-proxy/remora/internal/gateway"
+)
+
+// Options are what a gateway is started with.
+type Options struct {
+	Version string
+	Files   []string // files and folders of the configuration; "-" is Stdin
+	Stdin   io.Reader
+
+	Bind  netip.Addr // listened on
+	Ports Ports      // where the listening ports differ from the default
+
+	Admin      netip.AddrPort // of the admin API; the zero value: none
+	AdminNames []string       // what the admin API's Host header may say besides localhost and IP addresses
+	Profiles   bool           // Go's profiles on the admin API
+
+	// Gateway is the limits and timeouts of the gateway. What else it needs is filled in.
+	Gateway gateway.Config
+
+	AccessLog   string // "json", "text", or empty: none
+	AccessLogTo io.Writer
+	Log         *slog.Logger
+
+	SessionFile  string // empty: sessions do not outlast the process
+	SaveInterval time.Duration
+	MaxSessions  int
+	HashKeyFile  string // empty: the key of SessionFile, or a new one
+
+	ShutdownTimeout time.Duration
+	// Signals brings SIGHUP (load the configuration again), and SIGINT or SIGTERM (stop; the second one at once).
+	Signals <-chan os.Signal
+}
+
+// readHashKey reads the secret that users' keys are hashed with.
+func readHashKey(path string) (key [16]byte, err error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return key, fmt.Errorf("--hash-key-file: %w", err)
+	}
+	digits := strings.TrimSpace(string(text))
+	if len(digits) != 2*len(key) {
+		return key, fmt.Errorf("--hash-key-file %s: expected 32 hexadecimal digits, got %d characters; make a key with: openssl rand -hex 16", path, len(digits))
+	}
+	if _, err := hex.Decode(key[:], []byte(digits)); err != nil {
+		return key, fmt.Errorf("--hash-key-file %s: there are characters that are not hexadecimal digits; make a key with: openssl rand -hex 16", path)
+	}
+	return key, nil
+}

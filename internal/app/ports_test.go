@@ -1,0 +1,108 @@
+package app
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/remora-proxy/remora/internal/affinity"
+	"github.com/remora-proxy/remora/internal/route"
+)
+
+func TestPrivilegedPortsAreMappedAsIstiosGatewayMapsThem(t *testing.T) {
+	ports, err := ParsePorts([]string{"8081=9081", "82=82", "83=0"})
+	must(t, err)
+	for gateway, want := range map[uint16]uint16{
+		80: 8080, 443: 8443, 1: 8001, 1023: 9023, // by the rule
+		1024: 1024, 8080: 8080, 15021: 15021, // not privileged
+		8081: 9081, 82: 82, 83: 0, // as said
+	} {
+		if got := ports.Listen(gateway); got != want {
+			t.Errorf("port %d is listened for on %d, want %d", gateway, got, want)
+		}
+	}
+}
+
+func TestPortsThatAreNoPairsAreRefused(t *testing.T) {
+	for _, pair := range []string{"", "80", "80=", "=80", "80:8080", "80=x", "0=8080", "80=65536", "-1=80", "80=8080=1"} {
+		if _, err := ParsePorts([]string{pair}); err == nil {
+			t.Errorf("%q is taken", pair)
+		}
+	}
+}
+
+func TestTwoPortsOfTheGatewaysCannotShareOneAddress(t *testing.T) {
+	loopback := netip.MustParseAddr("127.0.0.1")
+	_, err := Ports{}.addresses(loopback, []uint16{8080, 80})
+	if err == nil || !strings.Contains(err.Error(), "ports 80 and 8080 would both be listened for on 8080") || !strings.Contains(err.Error(), "--port 8080=PORT") {
+		t.Errorf("the error is %v", err)
+	}
+	if _, err := (Ports{80: 0, 81: 0}).addresses(loopback, []uint16{80, 81}); err != nil {
+		t.Errorf("two free ports: %v", err)
+	}
+}
+
+func TestWhenOnePortCannotBeOpenedNoneIs(t *testing.T) {
+	loopback := netip.MustParseAddr("127.0.0.1")
+	busy, err := openPorts{}.open(map[uint16]netip.AddrPort{80: netip.AddrPortFrom(loopback, 0)})
+	must(t, err)
+	defer busy.close()
+	taken := netip.MustParseAddrPort(busy[80].Addr().String())
+	free, err := openPorts{}.open(map[uint16]netip.AddrPort{81: netip.AddrPortFrom(loopback, 0)})
+	must(t, err)
+	again := netip.MustParseAddrPort(free[81].Addr().String())
+	free.close()
+	if _, err := (openPorts{}).open(map[uint16]netip.AddrPort{81: again, 82: taken}); err == nil || !strings.Contains(err.Error(), taken.String()+" is in use") {
+		t.Fatalf("the error is %v", err)
+	}
+	opened, err := openPorts{}.open(map[uint16]netip.AddrPort{81: again})
+	if err != nil {
+		t.Errorf("port 81 was left open: %v", err)
+	}
+	opened.close()
+}
+
+func TestAnAddressOfAnotherMachineIsRefusedWithTheFlag(t *testing.T) {
+	_, err := listen(netip.MustParseAddrPort("192.0.2.1:8080"), 80) // TEST-NET-1, RFC 5737
+	if err == nil || !strings.Contains(err.Error(), "--bind") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+func TestHashKeysAreHexadecimal(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "key")
+	for text, want := range map[string]string{
+		"000102030405060708090a0b0c0d0e0f":   "",
+		"000102030405060708090A0B0C0D0E0F\n": "",
+		"":                                   "openssl rand -hex 16",
+		"0001":                               "openssl rand -hex 16",
+		"000102030405060708090a0b0c0d0e0g":   "not hexadecimal",
+	} {
+		must(t, os.WriteFile(path, []byte(text), 0o600))
+		key, err := readHashKey(path)
+		switch {
+		case want == "" && (err != nil || key[15] != 15):
+			t.Errorf("%q gives %x, %v", text, key, err)
+		case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+			t.Errorf("%q gives %v", text, err)
+		}
+	}
+}
+
+func TestHeadersThatDecisionsLookAtAreProtected(t *testing.T) {
+	got := protectedHeaders(&affinity.Config{
+		Listeners: []affinity.Listener{{Promote: []affinity.Promotion{{Field: "target", Header: "target"}}}},
+		Services: []affinity.ServiceConfig{
+			{Key: affinity.Key{Kind: affinity.HeaderKey, Name: "x-user"}, SessionHeader: "x-state"},
+			{Key: affinity.Key{Kind: affinity.QueryKey, Name: "q"}},
+		},
+		Routes: route.Config{Listeners: []route.Listener{{Hosts: []route.VirtualHost{{Rules: []route.Rule{{Matches: []route.Match{{
+			Headers: []route.NamedMatch{{Name: "x-a"}}, WithoutHeaders: []route.NamedMatch{{Name: "x-b"}},
+		}}}}}}}}},
+	})
+	if want := "cookie target x-a x-b x-state x-user"; strings.Join(got, " ") != want {
+		t.Errorf("protected are %q, want %q", got, want)
+	}
+}

@@ -1,0 +1,130 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/remora-proxy/remora/internal/config"
+	"github.com/remora-proxy/remora/internal/diag"
+	"github.com/remora-proxy/remora/internal/session"
+)
+
+// refuse says why a configuration is not used, and its warnings when it is. It reports whether it is not used.
+func (p *program) refuse(c *Loaded) bool {
+	for _, d := range c.Diagnostics {
+		if d.Severity == diag.Error {
+			p.log.Error("invalid configuration", "finding", d.String())
+		} else {
+			p.log.Warn("configuration", "finding", d.String())
+		}
+	}
+	if !c.Diagnostics.HasErrors() {
+		return false
+	}
+	p.board.refused(c.Diagnostics, time.Now())
+	return true
+}
+
+// reload loads the configuration again. One that is invalid, or whose ports cannot be opened, changes nothing.
+func (p *program) reload(ctx context.Context, why string) {
+	p.log.Info("loading the configuration", "why", why)
+	next := p.source.load(ctx)
+	if p.refuse(next) {
+		p.log.Error("the configuration is refused and is as it was before")
+		return
+	}
+	if err := p.apply(next); err != nil {
+		next.Diagnostics.Add(diag.Diagnostic{Severity: diag.Error, What: err.Error()})
+		p.board.refused(next.Diagnostics, time.Now())
+		p.log.Error("the configuration is refused and is as it was before", "error", err)
+	}
+}
+
+// apply makes c the configuration. Its new ports are opened first, since that can fail; they are served when it is in force, and
+// then the ports that it does not have are closed.
+func (p *program) apply(c *Loaded) error {
+	addresses, err := p.o.Ports.addresses(p.o.Bind, c.Ports)
+	if err != nil {
+		return err
+	}
+	opened, err := p.ports.open(addresses)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	if err := p.engine.Apply(c.Snapshot, session.InstantOf(now)); err != nil {
+		opened.close()
+		return fmt.Errorf("apply the configuration: %w", err)
+	}
+	for port, l := range opened {
+		if err := p.front.Add(l, port); err != nil {
+			// What failed is the system's (descriptors, memory): the configuration is in force, one port of it is not served.
+			p.log.Error("a port is not served", "port", port, "error", err)
+			l.Close()
+			continue
+		}
+		p.ports[port] = l
+	}
+	for port, l := range p.ports {
+		if _, ok := addresses[port]; !ok {
+			p.front.Remove(l)
+			delete(p.ports, port)
+		}
+	}
+	p.source.resolver.Retain(c.DNSNames)
+	p.current = c
+	p.board.applied(c, p.ports.list(), now)
+	p.log.Info("configuration applied", "files", len(c.Sources.Files), "routes", c.Routes, "services", c.Services, "endpoints", c.Endpoints)
+	for _, l := range p.ports.list() {
+		p.log.Info("listening", "address", l.Address, "gatewayPort", l.Port)
+	}
+	return nil
+}
+
+// readdress applies the configuration in force with the addresses that DNS gives now.
+func (p *program) readdress() {
+	next := p.source.compile(p.current.set)
+	next.Sources = p.current.Sources
+	if next.Diagnostics.HasErrors() {
+		p.log.Error("new addresses are not used", "error", next.Diagnostics.Err())
+		return
+	}
+	if err := p.engine.Apply(next.Snapshot, session.InstantOf(time.Now())); err != nil {
+		p.log.Error("new addresses are not used", "error", err)
+		return
+	}
+	p.current = next
+	p.board.readdressed(next)
+	p.log.Info("addresses of hosts have changed", "endpoints", next.Endpoints)
+}
+
+// dnsFailed says that a host has begun (err is not nil) or ceased to have no answer from DNS.
+func (p *program) dnsFailed(host string, err error, kept int) {
+	if err == nil {
+		p.log.Info("a host is resolved again", "host", host)
+		return
+	}
+	p.log.Warn("a host is not resolved, its last addresses stay", "host", host, "addresses", kept, "error", err)
+}
+
+// watch tells when the files have changed. Where they cannot be watched, SIGHUP still works.
+func (p *program) watch() (changes <-chan struct{}, stop func()) {
+	w, err := config.NewWatcher(p.o.Files)
+	if err != nil {
+		p.log.Warn("changes are not seen", "error", err)
+		return nil, func() {}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ch := make(chan struct{}, 1)
+	go func() {
+		err := w.Run(ctx, func() { nudge(ch) })
+		if err != nil {
+			p.log.Warn("changes are no longer seen", "error", err)
+		}
+	}()
+	return ch, func() {
+		cancel()
+		w.Close()
+	}
+}

@@ -1,0 +1,259 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/remora-proxy/remora/internal/admin"
+	"github.com/remora-proxy/remora/internal/affinity"
+	"github.com/remora-proxy/remora/internal/config"
+	"github.com/remora-proxy/remora/internal/endpoints"
+	"github.com/remora-proxy/remora/internal/gateway"
+	"github.com/remora-proxy/remora/internal/session"
+)
+
+// adminGrace is what answers of the admin API may still take when the gateway has stopped.
+const adminGrace = 2 * time.Second
+
+// sweepInterval is the time between two calls of Engine.Sweep.
+const sweepInterval = 100 * time.Millisecond
+
+// program is one running gateway.
+type program struct {
+	o        Options
+	log      *slog.Logger
+	source   source
+	engine   *affinity.Engine
+	front    *gateway.Gateway
+	metrics  *prometheus.Registry
+	board    *board
+	sessions *sessionFile // nil: sessions do not outlast the process
+	swept    broadcast
+	ports    openPorts
+	current  *Loaded    // the configuration in force
+	access   *accessLog // nil: none
+}
+
+// Serve runs a gateway until ctx is done or a signal says so, and returns nil after a stop that cut nothing off. The
+// configuration's own findings are in the log, and in the error when there is no configuration to start with.
+func Serve(ctx context.Context, o Options) error {
+	p, err := newProgram(o)
+	if err != nil {
+		return err
+	}
+	if p.sessions != nil {
+		defer p.sessions.close()
+	}
+	return p.run(ctx)
+}
+
+func newProgram(o Options) (*program, error) {
+	p := &program{
+		o: o, log: o.Log,
+		metrics: prometheus.NewRegistry(), ports: openPorts{},
+	}
+	p.source = source{loader: &config.Loader{Paths: o.Files, Stdin: o.Stdin}, resolver: &endpoints.Resolver{Failed: p.dnsFailed}}
+	p.board = newBoard(&p.o, p.metrics, time.Now())
+	options := affinity.Options{Store: session.NewTable(session.Options{MaxSessions: o.MaxSessions})}
+	var random [24]byte
+	rand.Read(random[:]) // never fails
+	copy(options.HashKey[:], random[:])
+	options.Nonce = binary.LittleEndian.Uint64(random[16:])
+	if o.HashKeyFile != "" {
+		key, err := readHashKey(o.HashKeyFile)
+		if err != nil {
+			return nil, err
+		}
+		options.HashKey, options.HashKeyFixed = key, true
+	}
+	p.engine = affinity.New(options)
+	p.metrics.MustRegister(
+		admin.NewEngineCollector(p.engine, time.Now),
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	if o.SessionFile == "" {
+		return p, nil
+	}
+	file, err := openSessionFile(o.SessionFile)
+	if err != nil {
+		return nil, err
+	}
+	p.sessions = file
+	return p, nil
+}
+
+// run starts everything, serves until it is told to stop, and stops everything.
+func (p *program) run(ctx context.Context) error {
+	changes, stopWatching := p.watch() // before the first load, so that no change falls between
+	defer stopWatching()
+	first := p.source.load(ctx)
+	if p.refuse(first) {
+		return errors.New("the configuration is invalid, so there is nothing to serve; its findings are above")
+	}
+	if err := p.restore(); err != nil {
+		return err
+	}
+	stopAdmin, err := p.openAdmin()
+	if err != nil {
+		return err
+	}
+	defer stopAdmin()
+	if err := p.newFront(first); err != nil {
+		return err
+	}
+	if err := p.apply(first); err != nil {
+		return errors.Join(err, p.front.Close())
+	}
+	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var tasks sync.WaitGroup
+	tasks.Go(func() { p.sweep(background) })
+	tasks.Go(func() { p.saveRegularly(background) })
+	resolved := make(chan struct{}, 1)
+	tasks.Go(func() { p.source.resolver.Run(background, func() { nudge(resolved) }) })
+	p.board.notReady("")
+	p.log.Info("ready", "version", p.o.Version)
+
+	p.untilStop(ctx, changes, resolved)
+
+	p.board.notReady("the gateway is stopping")
+	cut := p.stopFront()
+	if p.access != nil {
+		p.access.close()
+	}
+	cancel()
+	tasks.Wait()
+	return errors.Join(cut, p.save())
+}
+
+// newFront makes the gateway, which serves nobody yet.
+func (p *program) newFront(c *Loaded) (err error) {
+	front := p.o.Gateway
+	front.Engine, front.Log = p.engine, p.log
+	front.HTTP.Protected = c.protected
+	if p.o.AccessLog != "" {
+		p.access = newAccessLog(p.o.AccessLog, p.o.AccessLogTo)
+		front.AccessLog = p.access.record
+		p.metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "remora_access_log_dropped_total", Help: "Lines of the access log that were not written, because its reader is too slow or has gone.",
+		}, func() float64 { return float64(p.access.dropped.Load()) }))
+	}
+	if p.front, err = gateway.New(front); err != nil {
+		return fmt.Errorf("start the gateway: %w", err)
+	}
+	p.metrics.MustRegister(p.front)
+	return nil
+}
+
+// openAdmin opens the admin API. stop ends it.
+func (p *program) openAdmin() (stop func(), err error) {
+	if !p.o.Admin.IsValid() {
+		return func() {}, nil
+	}
+	l, err := listenAdmin(p.o.Admin)
+	if err != nil {
+		return nil, err
+	}
+	server := admin.New(admin.Config{
+		Engine: p.engine, Status: p.status, Metrics: p.metrics, Swept: p.swept.wait, Now: time.Now,
+		Names: p.o.AdminNames, Profiles: p.o.Profiles,
+	})
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		if err := server.Serve(l); err != nil {
+			p.log.Error("the admin API has ended", "error", err)
+		}
+	}()
+	p.log.Info("admin API", "address", l.Addr().String())
+	return func() {
+		ctx, cancel := context.WithTimeout(context.Background(), adminGrace)
+		defer cancel()
+		server.Shutdown(ctx)
+		<-served
+	}, nil
+}
+
+// status is what the admin API tells of the program.
+func (p *program) status() admin.Status {
+	st := p.board.read()
+	st.Sessions.Stored = p.engine.Stats().Sessions
+	return st
+}
+
+// untilStop does what signals and changes of the files ask for, until one asks to stop.
+func (p *program) untilStop(ctx context.Context, changes, resolved <-chan struct{}) {
+	for {
+		select {
+		case <-ctx.Done():
+			p.log.Info("stopping", "why", "the program that started this one has ended, or asked for it")
+			return
+		case sig := <-p.o.Signals:
+			if sig != syscall.SIGHUP {
+				p.log.Info("stopping", "why", sig.String())
+				return
+			}
+			p.reload(ctx, "SIGHUP")
+		case <-changes:
+			p.reload(ctx, "the files changed")
+		case <-resolved:
+			p.readdress()
+		}
+	}
+}
+
+// nudge puts a token into a channel that holds one, unless one waits there already: it will stand for this as well.
+func nudge(ch chan<- struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// stopFront lets requests in flight finish. The error says that some were cut off.
+func (p *program) stopFront() error {
+	ctx, cancel := context.WithTimeout(context.Background(), p.o.ShutdownTimeout)
+	defer cancel()
+	go func() {
+		for {
+			select {
+			case sig := <-p.o.Signals:
+				if sig != syscall.SIGHUP {
+					p.log.Warn("stopping at once", "why", "a second "+sig.String())
+					cancel()
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	if err := p.front.Shutdown(ctx); err != nil {
+		return fmt.Errorf("requests in flight were cut off: %w", err)
+	}
+	return nil
+}
+
+// sweep removes expired sessions, a part of the table at a time, for as long as the program runs.
+func (p *program) sweep(ctx context.Context) {
+	ticker := time.NewTicker(sweepInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticker.C:
+			p.engine.Sweep(session.InstantOf(now))
+			p.swept.tell()
+		}
+	}
+}

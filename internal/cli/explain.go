@@ -1,0 +1,236 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/remora-proxy/remora/internal/admin"
+	"github.com/remora-proxy/remora/internal/affinity"
+	"github.com/remora-proxy/remora/internal/app"
+	"github.com/remora-proxy/remora/internal/session"
+)
+
+// maxExplainBody bounds the body of a request to explain: the largest maxBody that a policy can set, and one byte to be over it.
+const maxExplainBody = 1<<20 + 1
+
+// explainFlags are the flags that describe the request.
+type explainFlags struct {
+	method, scheme, host, path, sourceIP, body string
+	port                                       int
+	headers                                    []string
+}
+
+func newExplain(env Env) *cobra.Command {
+	var files []string
+	var flags explainFlags
+	cmd := &cobra.Command{
+		Use:   "explain {-f PATH… | --gateway URL} [flags]",
+		Short: "Say where a request would go, and why",
+		Long: `Say where a request would go, and why: the promoted fields and where each came from, the rule that matched with its file and
+line, the session's key, the session's state, the replicas in the order in which they are tried with their load, and the choice.
+
+The decision is made by the code that serves requests: from files (-f), with no session yet and no question to DNS, or by a
+running gateway (--gateway, or $REMORA_GATEWAY) from the sessions that it has. Nothing is sent to a replica, no session begins
+or is renewed, and the key is not stored. A request that would be refused is explained as well, with exit status 0.`,
+		Example: `  remora explain -f examples/hit-backend --path /hit_backend --body '{"username":"user","target":"backend-1"}'
+  remora explain -f examples/hit-backend --header 'target: backend-2' --header 'x-user: kaleeswaran'
+  remora explain --gateway ` + admin.DefaultAddress + ` --method POST --body @request.json -o json`,
+		Args: noArgs,
+	}
+	addFiles(cmd, &files)
+	g := addGateway(cmd, env, "ask the running gateway with this admin API, http://host:port, in place of reading files")
+	f := cmd.Flags()
+	f.StringArrayVarP(&flags.headers, "header", "H", nil, "header of the request, 'name: value'; repeatable")
+	f.StringVar(&flags.body, "body", "", "body of the request: the text itself, @FILE, or @- for standard input; at most 1 MiB is looked at")
+	f.StringVar(&flags.method, "method", "", "method (default POST with --body, else GET)")
+	f.StringVar(&flags.path, "path", "/", "path, with the query")
+	f.StringVar(&flags.host, "host", "localhost", "Host header")
+	f.IntVar(&flags.port, "port", 80, "port of the Gateway's server that the request comes in through (not the port listened on)")
+	f.StringVar(&flags.scheme, "scheme", "http", "http or https")
+	f.StringVar(&flags.sourceIP, "source-ip", "127.0.0.1", "the client's address")
+	output := addOutput(cmd)
+	cmd.RunE = runs(func(cmd *cobra.Command, _ []string) error {
+		switch {
+		case len(files) == 0 && !g.given():
+			return usagef("give the configuration with -f, or a running gateway with --gateway")
+		case len(files) > 0 && g.url != "":
+			return usagef("give either files with -f or a running gateway with --gateway: the one knows no sessions, the other has its own files")
+		case flags.port < 1 || flags.port > 65535:
+			return usagef("--port %d is not in 1 to 65535", flags.port)
+		}
+		req, err := flags.request(env, cmd.Flags().Changed("body"))
+		if err != nil {
+			return err
+		}
+		trace, err := explain(cmd.Context(), env, g, files, req)
+		if err != nil {
+			return err
+		}
+		if *output == "json" {
+			return printJSON(env.Stdout, trace)
+		}
+		return printTrace(env.Stdout, trace)
+	})
+	return cmd
+}
+
+// explain asks a running gateway, or an engine made from files.
+func explain(ctx context.Context, env Env, g *gatewayFlag, files []string, req *admin.ExplainRequest) (*affinity.Trace, error) {
+	if len(files) == 0 {
+		client, err := g.client()
+		if err != nil {
+			return nil, err
+		}
+		trace, err := client.Explain(ctx, *req)
+		if err != nil {
+			return nil, advise(err)
+		}
+		return trace, nil
+	}
+	loaded := app.Load(files, env.Stdin)
+	printDiagnostics(env.Stderr, loaded.Diagnostics)
+	if loaded.Diagnostics.HasErrors() {
+		return nil, errInvalid
+	}
+	now := time.Now()
+	engine, err := loaded.Paper(now)
+	if err != nil {
+		return nil, err
+	}
+	trace, err := req.Explain(engine, session.InstantOf(now))
+	if err != nil {
+		return nil, usagef("%v", err)
+	}
+	return trace, nil
+}
+
+// request is the request that the flags describe.
+func (f *explainFlags) request(env Env, hasBody bool) (*admin.ExplainRequest, error) {
+	req := &admin.ExplainRequest{Method: f.method, Scheme: f.scheme, Host: f.host, Port: uint16(f.port), Path: f.path, SourceIP: f.sourceIP}
+	for _, h := range f.headers {
+		name, value, ok := strings.Cut(h, ":")
+		if !ok {
+			return nil, usagef("--header %q has no colon; write it as 'name: value'", h)
+		}
+		if name = strings.TrimSpace(name); strings.EqualFold(name, "host") {
+			req.Host = strings.TrimSpace(value)
+			continue
+		}
+		req.Headers = append(req.Headers, admin.Header{Name: name, Value: strings.TrimSpace(value)})
+	}
+	if !hasBody {
+		return req, nil
+	}
+	req.Method = cmp.Or(req.Method, "POST")
+	body, err := readBody(env, f.body)
+	if err != nil {
+		return nil, err
+	}
+	req.SetBody(body)
+	return req, nil
+}
+
+// readBody is the body that --body names.
+func readBody(env Env, arg string) ([]byte, error) {
+	name, isFile := strings.CutPrefix(arg, "@")
+	if !isFile {
+		return []byte(arg), nil
+	}
+	in := env.Stdin
+	if name != "-" {
+		file, err := os.Open(name)
+		if err != nil {
+			return nil, fmt.Errorf("--body: %w", err)
+		}
+		defer file.Close()
+		in = file
+	}
+	body, err := io.ReadAll(io.LimitReader(in, maxExplainBody))
+	if err != nil {
+		return nil, fmt.Errorf("--body: %w", err)
+	}
+	return body, nil
+}
+
+// printTrace prints a trace for people. Values that come from the request are quoted: they may hold anything.
+func printTrace(w io.Writer, t *affinity.Trace) error {
+	line := func(what, format string, args ...any) {
+		fmt.Fprintf(w, "%-9s %s\n", what, fmt.Sprintf(format, args...))
+	}
+	for _, f := range t.Fields {
+		if f.From == "nowhere" {
+			line("field", "%s → header %s: neither in the body nor in a header", f.Field, f.Header)
+			continue
+		}
+		line("field", "%s → header %s: %q, from the %s", f.Field, f.Header, f.Value, f.From)
+	}
+	if t.Rule != nil {
+		line("rule", "%s, %s", strings.TrimSpace(t.Rule.Object+" "+t.Rule.Name), t.Rule.Source)
+	}
+	for _, s := range t.Split {
+		has := ""
+		if s.Session {
+			has = ", where the user has a live session"
+		}
+		line("split", "weight %d: %s%s", s.Weight, s.Service, has)
+	}
+	if t.Service != "" {
+		line("service", "%s, %s", t.Service, cmp.Or(t.Source, "-"))
+	}
+	if t.Key != nil {
+		printKey(line, t.Key)
+	}
+	if t.Service != "" {
+		line("session", "%s", t.Session)
+	}
+	if t.Bound != "" {
+		line("bound to", "%s", t.Bound)
+	}
+	if len(t.Candidates) > 0 {
+		if err := printCandidates(w, t.Candidates); err != nil {
+			return err
+		}
+	}
+	if t.Problem != nil {
+		line("refused", "%d %s: %s", t.Problem.Status, t.Problem.Code, t.Problem.Detail)
+		return nil
+	}
+	line("choice", "%s", cmp.Or(t.Choice, "any ready replica"))
+	line("because", "%s", t.Why)
+	return nil
+}
+
+func printKey(line func(what, format string, args ...any), k *affinity.KeyTrace) {
+	source := ""
+	if k.Source != "" {
+		source = ", " + k.Source
+	}
+	if k.Value == "" {
+		line("key", "%s: not in the request%s", k.From, source)
+		return
+	}
+	line("key", "%s: %q%s", k.From, k.Value, source)
+}
+
+func printCandidates(w io.Writer, candidates []affinity.CandidateTrace) error {
+	rows := make([][]string, len(candidates))
+	for i, c := range candidates {
+		mark, limit := "", "takes no new session"
+		if c.Chosen {
+			mark = "*"
+		}
+		if c.Limit > 0 {
+			limit = strconv.Itoa(c.Limit)
+		}
+		rows[i] = []string{mark, c.Addr, cmp.Or(c.Name, "-"), c.State, strconv.Itoa(c.Live), limit}
+	}
+	return table(w, " ENDPOINT NAME STATE LIVE LIMIT", rows)
+}
