@@ -56,7 +56,9 @@ func (b *Body) begin(f Framing, length int64, server bool, lim *Limits) {
 		b.state = bodyData
 	case Chunked:
 		b.state = chunkSize
-		b.trailer.reset()
+		if b.trailer.base != nil {
+			b.trailer.reset()
+		}
 	default:
 		b.state = bodyDone
 	}

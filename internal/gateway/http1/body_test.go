@@ -11,29 +11,51 @@ import (
 func TestABodyIsRead(t *testing.T) {
 	const length = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"
 	for _, c := range []struct{ name, message, want string }{
-		{"no body: what follows is the next message", "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET",
-			`body "" raw "" trailers [] rest "GET" done true`},
-		{"a body of a known length", length + "helloGET",
-			`body "hello" raw "hello" trailers [] rest "GET" done true`},
-		{"a body of a known length that is not all there", length + "hell",
-			`body "hell" raw "hell" trailers [] rest "" done false`},
-		{"an empty chunked body", post("0\r\n\r\nGET"),
-			`body "" raw "0\r\n\r\n" trailers [] rest "GET" done true`},
-		{"chunks keep their size lines", post("5\r\nhello\r\n00A\r\n0123456789\r\n000\r\n\r\nGET"),
-			`body "hello0123456789" raw "5\r\nhello\r\n00A\r\n0123456789\r\n0\r\n\r\n" trailers [] rest "GET" done true`},
-		{"sizes may be in either case", post("a\r\n0123456789\r\nA\r\n0123456789\r\n0\r\n\r\n"),
-			`body "01234567890123456789" raw "a\r\n0123456789\r\nA\r\n0123456789\r\n0\r\n\r\n" trailers [] rest "" done true`},
-		{"extensions are taken off (RFC 9112, 7.1.1)", post("5;a;b=c ; d=\"e;\\\"f\"\r\nhello\r\n0;last\r\n\r\nGET"),
-			`body "hello" raw "5\r\nhello\r\n0\r\n\r\n" trailers [] rest "GET" done true`},
-		{"whitespace in an extension is allowed", post("5; a\t= b ;c\r\nhello\r\n0\r\n\r\n"),
-			`body "hello" raw "5\r\nhello\r\n0\r\n\r\n" trailers [] rest "" done true`},
-		{"trailers go on", post("0\r\nX-Sum: 1\r\nServer-Timing: \ta \r\n\r\nGET"),
-			`body "" raw "0\r\nx-sum: 1\r\nserver-timing: a\r\n\r\n" trailers [{"x-sum" "1"} {"server-timing" "a"}] rest "GET" done true`},
-		{"trailers that mean something before the body are taken off (RFC 9110, 6.5.1)",
+		{
+			"no body: what follows is the next message", "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET",
+			`body "" raw "" trailers [] rest "GET" done true`,
+		},
+		{
+			"a body of a known length", length + "helloGET",
+			`body "hello" raw "hello" trailers [] rest "GET" done true`,
+		},
+		{
+			"a body of a known length that is not all there", length + "hell",
+			`body "hell" raw "hell" trailers [] rest "" done false`,
+		},
+		{
+			"an empty chunked body", post("0\r\n\r\nGET"),
+			`body "" raw "0\r\n\r\n" trailers [] rest "GET" done true`,
+		},
+		{
+			"chunks keep their size lines", post("5\r\nhello\r\n00A\r\n0123456789\r\n000\r\n\r\nGET"),
+			`body "hello0123456789" raw "5\r\nhello\r\n00A\r\n0123456789\r\n0\r\n\r\n" trailers [] rest "GET" done true`,
+		},
+		{
+			"sizes may be in either case", post("a\r\n0123456789\r\nA\r\n0123456789\r\n0\r\n\r\n"),
+			`body "01234567890123456789" raw "a\r\n0123456789\r\nA\r\n0123456789\r\n0\r\n\r\n" trailers [] rest "" done true`,
+		},
+		{
+			"extensions are taken off (RFC 9112, 7.1.1)", post("5;a;b=c ; d=\"e;\\\"f\"\r\nhello\r\n0;last\r\n\r\nGET"),
+			`body "hello" raw "5\r\nhello\r\n0\r\n\r\n" trailers [] rest "GET" done true`,
+		},
+		{
+			"whitespace in an extension is allowed", post("5; a\t= b ;c\r\nhello\r\n0\r\n\r\n"),
+			`body "hello" raw "5\r\nhello\r\n0\r\n\r\n" trailers [] rest "" done true`,
+		},
+		{
+			"trailers go on", post("0\r\nX-Sum: 1\r\nServer-Timing: \ta \r\n\r\nGET"),
+			`body "" raw "0\r\nx-sum: 1\r\nserver-timing: a\r\n\r\n" trailers [{"x-sum" "1"} {"server-timing" "a"}] rest "GET" done true`,
+		},
+		{
+			"trailers that mean something before the body are taken off (RFC 9110, 6.5.1)",
 			post("0\r\nX-User: a\r\nX-Sum: 1\r\nAuthorization: b\r\nConnection: close\r\nContent-Type: c\r\nCookie: d\r\nX-Forwarded-For: e\r\nTrailer: f\r\nIf-Match: g\r\n\r\n"),
-			`body "" raw "0\r\nx-sum: 1\r\n\r\n" trailers [{"x-sum" "1"}] rest "" done true`},
-		{"a chunked body that is not all there", post("5\r\nhello\r\n0\r\n"),
-			`body "hello" raw "5\r\nhello\r\n" trailers [] rest "" done false`},
+			`body "" raw "0\r\nx-sum: 1\r\n\r\n" trailers [{"x-sum" "1"}] rest "" done true`,
+		},
+		{
+			"a chunked body that is not all there", post("5\r\nhello\r\n0\r\n"),
+			`body "hello" raw "5\r\nhello\r\n" trailers [] rest "" done false`,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for step := 1; step <= len(c.message); step++ {

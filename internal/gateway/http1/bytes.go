@@ -81,42 +81,6 @@ func valueEnd(buf []byte, i int) int {
 	return i
 }
 
-// lowerName makes the token at i lower case and gives the index of the first byte behind it. Eight bytes are done together as
-// long as they are letters and hyphens, as most names are.
-func lowerName(buf []byte, i int) int {
-	for i+8 <= len(buf) {
-		w := binary.LittleEndian.Uint64(buf[i:])
-		low := (w | 0x20*ones) & (0x7f * ones)
-		letter := (low + (0x80-'a')*ones) &^ (low + (0x80-'z'-1)*ones) &^ w & highs
-		hyphen := w ^ '-'*ones
-		other := (hyphen&(0x7f*ones) + 0x7f*ones | hyphen) & highs &^ letter
-		upper := letter &^ (w << 2) & (other&-other - 1)
-		for upper != 0 {
-			buf[i+bits.TrailingZeros64(upper)>>3] |= 0x20
-			upper &= upper - 1
-		}
-		if other == 0 {
-			i += 8
-			continue
-		}
-		i += bits.TrailingZeros64(other) >> 3
-		c := tokenLower[buf[i]]
-		if c == 0 {
-			return i
-		}
-		i++ // a digit or another character of a token: none of them has a case
-	}
-	for i < len(buf) {
-		c := tokenLower[buf[i]]
-		if c == 0 {
-			return i
-		}
-		buf[i] = c
-		i++
-	}
-	return i
-}
-
 // view is b as a string, without a copy.
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 

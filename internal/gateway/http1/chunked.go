@@ -200,6 +200,10 @@ func (b *Body) trailerSection(buf []byte, i int) (n int, err *Error) {
 	maxTrailer := b.lim.trailer()
 	buf = buf[i:min(len(buf), i+maxTrailer)]
 	s := &b.trailer
+	if s.base == nil && len(buf) >= len(crlf) && buf[0] == '\r' && buf[1] == '\n' {
+		b.state = bodyDone // as nearly always
+		return len(crlf), nil
+	}
 	s.move(buf)
 	if s.resume(buf) {
 		if err := s.parse(buf, b.lim.fields()); err != nil {

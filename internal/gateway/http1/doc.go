@@ -8,6 +8,7 @@
 //
 // Where things are:
 //
+//	bytes.go     classes of bytes, views, lists
 //	limits.go    Limits and their defaults
 //	errors.go    Error: the catalogue of refusals
 //	field.go     Field: the header fields that mean something here, and their classification

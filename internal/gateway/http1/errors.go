@@ -94,5 +94,4 @@ var (
 	errChunkEnd       = inBoth("bad_chunk_end", 400, true, "the data of a chunk is not followed by CRLF")
 	errTrailerField   = inBoth("framing_field_in_trailer", 400, true, "the trailer section has Content-Length, Transfer-Encoding or Host")
 	errCut            = inBoth("body_cut_short", 400, false, "the connection ended before the body did")
-	errHeadCut        = inBoth("head_cut_short", 400, false, "the connection ended before the head did")
 )

@@ -40,6 +40,14 @@ func setOf(fields ...Field) (s set) {
 
 func (s set) has(f Field) bool { return s>>f&1 != 0 }
 
+// with is s, and f too when on is set.
+func (s set) with(f Field, on bool) set {
+	if on {
+		s |= 1 << f
+	}
+	return s
+}
+
 // hopByHop are the fields that are for one connection only (RFC 9110, 7.6.1). Proxy is there because CGI servers take it for
 // HTTP_PROXY (CVE-2016-5385).
 var hopByHop = setOf(Connection, KeepAlive, ProxyField, TE, TransferEncoding, Upgrade)

@@ -49,12 +49,12 @@ func (r *Request) settle(lim *Limits) *Error {
 	if !r.seen.has(Connection) {
 		return nil
 	}
-	c, err := r.readConnection()
-	if err != nil {
+	var c connection
+	if err := r.readConnection(&c); err != nil {
 		return err
 	}
-	for i := range c.n {
-		if protected(c.names[i]) || slices.Contains(lim.Protected, c.names[i]) {
+	for _, name := range c.names {
+		if protected(name) || slices.Contains(lim.Protected, name) {
 			return errProtected
 		}
 	}
@@ -62,7 +62,7 @@ func (r *Request) settle(lim *Limits) *Error {
 	if v, ok := r.Get(Upgrade); ok && c.upgrade && r.Minor == 1 {
 		r.Upgrade = v
 	}
-	r.dropNamed(&c)
+	r.dropNamed(c.names)
 	return nil
 }
 
@@ -217,40 +217,53 @@ const maxConnectionNames = 16
 type connection struct {
 	close, keepAlive, upgrade bool
 
-	names [maxConnectionNames]string // of further fields for this connection only, in lower case
-	n     int
+	names []string // of further fields for this connection only, in lower case
 }
 
 // readConnection reads the Connection fields (RFC 9110, 7.6.1) and makes their options lower case.
-func (s *Section) readConnection() (c connection, err *Error) {
-	for i := int(s.first[Connection]); i < len(s.kinds); i++ {
-		if s.kinds[i] != Connection {
-			continue
-		}
-		for rest := s.Fields[i].Value; rest != ""; {
-			var option string
-			option, rest = nextElement(rest)
-			if option == "" {
-				continue
-			}
-			lowerInPlace(option)
-			switch option {
-			case "close":
-				c.close = true
-			case "keep-alive":
-				c.keepAlive = true
-			case "upgrade":
-				c.upgrade = true
-			default:
-				if c.n == len(c.names) || !isToken(option) {
-					return c, errConnection
-				}
-				c.names[c.n] = option
-				c.n++
-			}
+func (s *Section) readConnection(c *connection) *Error {
+	if !s.repeated.has(Connection) {
+		switch v, _ := s.Get(Connection); v { // what is nearly always there
+		case "keep-alive", "Keep-Alive":
+			c.keepAlive = true
+			return nil
+		case "close", "Close":
+			c.close = true
+			return nil
 		}
 	}
-	return c, nil
+	c.names = s.names[:0]
+	for i := int(s.first[Connection]); i < len(s.kinds); i++ {
+		if s.kinds[i] == Connection && !c.read(s.Fields[i].Value) {
+			return errConnection
+		}
+	}
+	s.names = c.names
+	return nil
+}
+
+// read reads the options in list, and reports whether they are well formed and not too many.
+func (c *connection) read(list string) bool {
+	for list != "" {
+		var option string
+		option, list = nextElement(list)
+		lowerInPlace(option)
+		switch option {
+		case "":
+		case "close":
+			c.close = true
+		case "keep-alive":
+			c.keepAlive = true
+		case "upgrade":
+			c.upgrade = true
+		default:
+			if len(c.names) == maxConnectionNames || !isToken(option) {
+				return false
+			}
+			c.names = append(c.names, option)
+		}
+	}
+	return true
 }
 
 // endToEnd are fields that a Connection field cannot take away: without them a server would understand another message than
@@ -267,11 +280,10 @@ func protected(name string) bool {
 }
 
 // dropNamed removes the fields that Connection names, except those that the message needs.
-func (s *Section) dropNamed(c *connection) {
-	if c.n == 0 {
+func (s *Section) dropNamed(names []string) {
+	if len(names) == 0 {
 		return
 	}
-	names := c.names[:c.n]
 	s.keep(func(kind Field, name string) bool {
 		return kind != OtherField && (endToEnd|hopByHop).has(kind) || !slices.Contains(names, name)
 	})

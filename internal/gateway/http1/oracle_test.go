@@ -163,8 +163,8 @@ func checkResponse(t *testing.T, s, method string, r *Response, m message) {
 	if err != nil {
 		t.Fatalf("net/http refuses it: %v\n%q", err, s)
 	}
-	phrase := strings.TrimLeft(strings.TrimPrefix(q.Status, fmt.Sprintf("%03d", q.StatusCode)), " ")
-	if q.StatusCode != r.Status || q.ProtoMinor != int(r.Minor) || phrase != strings.TrimLeft(strings.TrimRight(r.Phrase, " \t"), " ") {
+	phrase := strings.TrimPrefix(q.Status, fmt.Sprint(q.StatusCode))
+	if q.StatusCode != r.Status || q.ProtoMinor != int(r.Minor) || strings.TrimSpace(phrase) != strings.TrimSpace(r.Phrase) {
 		t.Fatalf("net/http reads 1.%d %q, not 1.%d %d %q", q.ProtoMinor, q.Status, r.Minor, r.Status, r.Phrase)
 	}
 	checkFields(t, q.Header, &r.Section)

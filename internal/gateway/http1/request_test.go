@@ -54,64 +54,116 @@ func TestARequestIsRead(t *testing.T) {
 		want func(r *Request) string // what the check shows
 		is   string
 	}{
-		{"the parts of a request line", "POST /a/b?c=d?e HTTP/1.1\r\nHost: a\r\n\r\n",
-			func(r *Request) string { return fmt.Sprint(r.Method, r.Target, r.Path, r.Query, r.Minor) }, "POST/a/b?c=d?e/a/bc=d?e1"},
-		{"a query may be empty", "GET /a? HTTP/1.1\r\n" + host + "\r\n",
-			func(r *Request) string { return r.Path + " " + r.Query }, "/a "},
-		{"a method is case-sensitive and any token (RFC 9110, 9.1)", "m-Search / HTTP/1.1\r\n" + host + "\r\n",
-			func(r *Request) string { return r.Method }, "m-Search"},
-		{"field names become lower case", "GET / HTTP/1.1\r\nHOST: a\r\nX-Some-Thing_2: B\r\n\r\n",
-			func(r *Request) string { return fmt.Sprint(r.Fields) }, "[{host a} {x-some-thing_2 B}]"},
-		{"whitespace around values is not part of them (RFC 9112, 5.1)", "GET / HTTP/1.1\r\nHost:a\r\nX: \t b\tc \t\r\nY:\r\nZ: \r\n\r\n",
-			func(r *Request) string { return fmt.Sprintf("%q", r.Fields) }, `[{"host" "a"} {"x" "b\tc"} {"y" ""} {"z" ""}]`},
-		{"values may have bytes over 0x7f (RFC 9110, 5.5)", "GET / HTTP/1.1\r\nHost: a\r\nX: \xc3\xa9\xff\r\n\r\n",
-			func(r *Request) string { return fmt.Sprintf("%q", r.Fields[1].Value) }, `"é\xff"`},
-		{"repeated fields are there as often as they came", "GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\nX: 2\r\n\r\n",
-			func(r *Request) string { return fmt.Sprint(r.Fields[1:]) }, "[{x 1} {x 2}]"},
-		{"one empty line before the request line is skipped (RFC 9112, 2.2)", "\r\nGET / HTTP/1.1\r\n" + host + "\r\n",
-			func(r *Request) string { return r.Method + r.Path }, "GET/"},
-		{"the absolute form gives host and path (RFC 9112, 3.2.2)", "GET http://A.b:80/c?d HTTP/1.1\r\nHost: a.B:80\r\n\r\n",
-			func(r *Request) string { return fmt.Sprint(r.Target, " ", r.Host, " ", r.Path, " ", r.Query) }, "http://A.b:80/c?d a.B:80 /c d"},
-		{"the absolute form may lack a path", "GET HTTPS://a HTTP/1.1\r\n" + host + "\r\n",
-			func(r *Request) string { return r.Path }, "/"},
-		{"the absolute form may have a query and no path", "GET http://a?x=/ HTTP/1.1\r\n" + host + "\r\n",
-			func(r *Request) string { return r.Path + " " + r.Query }, "/ x=/"},
-		{"OPTIONS of a whole server in absolute form (RFC 9112, 3.2.4)", "OPTIONS http://a HTTP/1.1\r\n" + host + "\r\n",
-			func(r *Request) string { return r.Path }, "*"},
-		{"OPTIONS of a whole server", "OPTIONS * HTTP/1.1\r\n" + host + "\r\n",
-			func(r *Request) string { return r.Path }, "*"},
-		{"a host may be an IPv6 address with a port", "GET / HTTP/1.1\r\nHost: [fd00::1]:8080\r\n\r\n",
-			func(r *Request) string { return r.Host }, "[fd00::1]:8080"},
-		{"a request without framing has no body (RFC 9112, 6.3)", "POST / HTTP/1.1\r\n" + host + "\r\n",
-			func(r *Request) string { return fmt.Sprint(r.Framing == NoBody) }, "true"},
-		{"Content-Length frames a body", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9223372036854775807\r\n\r\n",
-			func(r *Request) string { return fmt.Sprint(r.Framing == Length, r.ContentLength) }, "true 9223372036854775807"},
-		{"leading zeros of Content-Length are taken off", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length:010\r\n\r\n",
-			func(r *Request) string { return fmt.Sprint(r.ContentLength, r.Fields[1]) }, "10 {content-length 10}"},
-		{"a Content-Length of 0 is no body", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 00\r\n\r\n",
-			func(r *Request) string { return fmt.Sprint(r.Framing == NoBody, r.Fields[1]) }, "true {content-length 0}"},
-		{"chunked frames a body, whatever its case", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \tCHUNKED \r\n\r\n",
-			func(r *Request) string { return fmt.Sprint(r.Framing == Chunked) }, "true"},
+		{
+			"the parts of a request line", "POST /a/b?c=d?e HTTP/1.1\r\nHost: a\r\n\r\n",
+			func(r *Request) string { return fmt.Sprint(r.Method, r.Target, r.Path, r.Query, r.Minor) }, "POST/a/b?c=d?e/a/bc=d?e1",
+		},
+		{
+			"a query may be empty", "GET /a? HTTP/1.1\r\n" + host + "\r\n",
+			func(r *Request) string { return r.Path + " " + r.Query }, "/a ",
+		},
+		{
+			"a method is case-sensitive and any token (RFC 9110, 9.1)", "m-Search / HTTP/1.1\r\n" + host + "\r\n",
+			func(r *Request) string { return r.Method }, "m-Search",
+		},
+		{
+			"field names become lower case", "GET / HTTP/1.1\r\nHOST: a\r\nX-Some-Thing_2: B\r\n\r\n",
+			func(r *Request) string { return fmt.Sprint(r.Fields) }, "[{host a} {x-some-thing_2 B}]",
+		},
+		{
+			"whitespace around values is not part of them (RFC 9112, 5.1)", "GET / HTTP/1.1\r\nHost:a\r\nX: \t b\tc \t\r\nY:\r\nZ: \r\n\r\n",
+			func(r *Request) string { return fmt.Sprintf("%q", r.Fields) }, `[{"host" "a"} {"x" "b\tc"} {"y" ""} {"z" ""}]`,
+		},
+		{
+			"values may have bytes over 0x7f (RFC 9110, 5.5)", "GET / HTTP/1.1\r\nHost: a\r\nX: \xc3\xa9\xff\r\n\r\n",
+			func(r *Request) string { return fmt.Sprintf("%q", r.Fields[1].Value) }, `"é\xff"`,
+		},
+		{
+			"repeated fields are there as often as they came", "GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\nX: 2\r\n\r\n",
+			func(r *Request) string { return fmt.Sprint(r.Fields[1:]) }, "[{x 1} {x 2}]",
+		},
+		{
+			"one empty line before the request line is skipped (RFC 9112, 2.2)", "\r\nGET / HTTP/1.1\r\n" + host + "\r\n",
+			func(r *Request) string { return r.Method + r.Path }, "GET/",
+		},
+		{
+			"the absolute form gives host and path (RFC 9112, 3.2.2)", "GET http://A.b:80/c?d HTTP/1.1\r\nHost: a.B:80\r\n\r\n",
+			func(r *Request) string { return fmt.Sprint(r.Target, " ", r.Host, " ", r.Path, " ", r.Query) }, "http://A.b:80/c?d a.B:80 /c d",
+		},
+		{
+			"the absolute form may lack a path", "GET HTTPS://a HTTP/1.1\r\n" + host + "\r\n",
+			func(r *Request) string { return r.Path }, "/",
+		},
+		{
+			"the absolute form may have a query and no path", "GET http://a?x=/ HTTP/1.1\r\n" + host + "\r\n",
+			func(r *Request) string { return r.Path + " " + r.Query }, "/ x=/",
+		},
+		{
+			"OPTIONS of a whole server in absolute form (RFC 9112, 3.2.4)", "OPTIONS http://a HTTP/1.1\r\n" + host + "\r\n",
+			func(r *Request) string { return r.Path }, "*",
+		},
+		{
+			"OPTIONS of a whole server", "OPTIONS * HTTP/1.1\r\n" + host + "\r\n",
+			func(r *Request) string { return r.Path }, "*",
+		},
+		{
+			"a host may be an IPv6 address with a port", "GET / HTTP/1.1\r\nHost: [fd00::1]:8080\r\n\r\n",
+			func(r *Request) string { return r.Host }, "[fd00::1]:8080",
+		},
+		{
+			"a request without framing has no body (RFC 9112, 6.3)", "POST / HTTP/1.1\r\n" + host + "\r\n",
+			func(r *Request) string { return fmt.Sprint(r.Framing == NoBody) }, "true",
+		},
+		{
+			"Content-Length frames a body", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9223372036854775807\r\n\r\n",
+			func(r *Request) string { return fmt.Sprint(r.Framing == Length, r.ContentLength) }, "true 9223372036854775807",
+		},
+		{
+			"leading zeros of Content-Length are taken off", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length:010\r\n\r\n",
+			func(r *Request) string { return fmt.Sprint(r.ContentLength, r.Fields[1]) }, "10 {content-length 10}",
+		},
+		{
+			"a Content-Length of 0 is no body", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 00\r\n\r\n",
+			func(r *Request) string { return fmt.Sprint(r.Framing == NoBody, r.Fields[1]) }, "true {content-length 0}",
+		},
+		{
+			"chunked frames a body, whatever its case", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \tCHUNKED \r\n\r\n",
+			func(r *Request) string { return fmt.Sprint(r.Framing == Chunked) }, "true",
+		},
 		{"HTTP/1.1 goes on", "GET / HTTP/1.1\r\n" + host + "\r\n", keepAlive, "true"},
 		{"HTTP/1.1 with close does not", "GET / HTTP/1.1\r\nHost: a\r\nConnection: Close\r\n\r\n", keepAlive, "false"},
 		{"close wins over keep-alive", "GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\nConnection: , close,\r\n\r\n", keepAlive, "false"},
 		{"HTTP/1.0 does not go on", "GET / HTTP/1.0\r\n\r\n", keepAlive, "false"},
 		{"HTTP/1.0 with keep-alive does", "GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", keepAlive, "true"},
 		{"HTTP/1.0 needs no Host", "GET / HTTP/1.0\r\n\r\n", func(r *Request) string { return fmt.Sprintf("%q %d", r.Host, r.Minor) }, `"" 0`},
-		{"the client waits for 100", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: 100-Continue\r\n\r\n",
-			func(r *Request) string { return fmt.Sprint(r.ExpectContinue) }, "true"},
-		{"without a body nothing is waited for (RFC 9110, 10.1.1)", "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n",
-			func(r *Request) string { return fmt.Sprint(r.ExpectContinue) }, "false"},
-		{"HTTP/1.0 has no expectations", "POST / HTTP/1.0\r\nContent-Length: 1\r\nExpect: x\r\n\r\n",
-			func(r *Request) string { return fmt.Sprint(r.ExpectContinue) }, "false"},
-		{"an upgrade is offered with both fields", "GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n",
-			func(r *Request) string { return r.Upgrade }, "websocket"},
-		{"Upgrade alone offers nothing (RFC 9110, 7.8)", "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n",
-			func(r *Request) string { return r.Upgrade }, ""},
-		{"trailers are accepted", "GET / HTTP/1.1\r\nHost: a\r\nConnection: TE\r\nTE: deflate;q=0.5, Trailers\r\n\r\n",
-			func(r *Request) string { return fmt.Sprint(r.Trailers) }, "true"},
-		{"fields that Connection names are gone (RFC 9110, 7.6.1)", "GET / HTTP/1.1\r\nConnection: X-Hop,close\r\nX-Hop: 1\r\nHost: a\r\nx-hop: 2\r\nY: 3\r\n\r\n",
-			func(r *Request) string { v, _ := r.Get(Host); return fmt.Sprint(r.Fields, v) }, "[{connection x-hop,close} {host a} {y 3}]a"},
+		{
+			"the client waits for 100", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: 100-Continue\r\n\r\n",
+			func(r *Request) string { return fmt.Sprint(r.ExpectContinue) }, "true",
+		},
+		{
+			"without a body nothing is waited for (RFC 9110, 10.1.1)", "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n",
+			func(r *Request) string { return fmt.Sprint(r.ExpectContinue) }, "false",
+		},
+		{
+			"HTTP/1.0 has no expectations", "POST / HTTP/1.0\r\nContent-Length: 1\r\nExpect: x\r\n\r\n",
+			func(r *Request) string { return fmt.Sprint(r.ExpectContinue) }, "false",
+		},
+		{
+			"an upgrade is offered with both fields", "GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n",
+			func(r *Request) string { return r.Upgrade }, "websocket",
+		},
+		{
+			"Upgrade alone offers nothing (RFC 9110, 7.8)", "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n",
+			func(r *Request) string { return r.Upgrade }, "",
+		},
+		{
+			"trailers are accepted", "GET / HTTP/1.1\r\nHost: a\r\nConnection: TE\r\nTE: deflate;q=0.5, Trailers\r\n\r\n",
+			func(r *Request) string { return fmt.Sprint(r.Trailers) }, "true",
+		},
+		{
+			"fields that Connection names are gone (RFC 9110, 7.6.1)", "GET / HTTP/1.1\r\nConnection: X-Hop,close\r\nX-Hop: 1\r\nHost: a\r\nx-hop: 2\r\nY: 3\r\n\r\n",
+			func(r *Request) string { v, _ := r.Get(Host); return fmt.Sprint(r.Fields, v) }, "[{connection x-hop,close} {host a} {y 3}]a",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r, n, err := parseWhole(c.head, nil)

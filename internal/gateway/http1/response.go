@@ -77,18 +77,11 @@ func (r *Response) parseLine(buf []byte) *Error {
 	if len(buf) > 0 && buf[0] != 'H' {
 		return errStatusLine // not HTTP/1: there may be no LF to wait for
 	}
-	end := bytes.IndexByte(buf, '\n')
-	if end < 0 {
-		r.wait(buf)
-		return nil
+	end := valueEnd(buf, 0)
+	if end+1 >= len(buf) || buf[end] != '\r' || buf[end+1] != '\n' {
+		return r.badLine(buf, end)
 	}
-	if end == 0 || buf[end-1] != '\r' {
-		return errBareLF.response
-	}
-	line := buf[:end-1]
-	if bytes.IndexByte(line, '\r') >= 0 {
-		return errBareCR.response
-	}
+	line := buf[:end]
 	if len(line) < 12 || len(line) > 12 && line[12] != ' ' || line[8] != ' ' {
 		return errStatusLine
 	}
@@ -106,13 +99,25 @@ func (r *Response) parseLine(buf []byte) *Error {
 	}
 	r.Status = int(a-'0')*100 + int(b-'0')*10 + int(c-'0')
 	if len(line) > 12 {
-		if valueEnd(line, 13) < len(line) {
-			return errStatusLine
-		}
 		r.Phrase = view(line[13:])
 	}
-	r.lineDone, r.fields, r.line = true, end+1, end+1
+	r.lineDone, r.fields, r.line = true, end+2, end+2
 	return nil
+}
+
+// badLine is the refusal of a status line for its byte at i, or nil when the line is not complete yet.
+func (r *Response) badLine(buf []byte, i int) *Error {
+	if bytes.IndexByte(buf, '\n') < 0 {
+		r.wait(buf)
+		return nil
+	}
+	switch buf[i] {
+	case '\n':
+		return errBareLF.response
+	case '\r':
+		return errBareCR.response
+	}
+	return errStatusLine
 }
 
 var http10 = binary.LittleEndian.Uint64([]byte("HTTP/1.0"))
@@ -136,12 +141,12 @@ func (r *Response) settle(method string) *Error {
 	if !r.seen.has(Connection) {
 		return nil
 	}
-	c, err := r.readConnection()
-	if err != nil {
+	var c connection
+	if err := r.readConnection(&c); err != nil {
 		return err.response
 	}
 	r.KeepAlive = reusable && !c.close && (r.Minor == 1 || c.keepAlive)
-	r.dropNamed(&c)
+	r.dropNamed(c.names)
 	return nil
 }
 

@@ -18,6 +18,8 @@ type Section struct {
 	repeated set
 	first    [endFields]uint16 // index in Fields of the first of a kind; only for what is seen
 
+	names []string // room for the names in Connection
+
 	base   *byte // where the buffer was that the views point into
 	fields int   // offset of the first field line
 	line   int   // offset of the first line that is not parsed yet
@@ -59,10 +61,18 @@ func (s *Section) resume(buf []byte) bool {
 // bytes are needed. A line is judged only when its LF is there: so a refusal does not depend on how the bytes were split.
 func (s *Section) parse(buf []byte, maxFields int) *Error {
 	fields, kinds := s.Fields, s.kinds
-	start, i := s.line, 0
+	start := s.line
 	err := (*Error)(nil)
 	for {
-		i = lowerName(buf, start)
+		i := start
+		for i < len(buf) {
+			c := tokenLower[buf[i]]
+			if c == 0 {
+				break
+			}
+			buf[i] = c
+			i++
+		}
 		if i >= len(buf) {
 			s.wait(buf)
 			break
@@ -74,6 +84,9 @@ func (s *Section) parse(buf []byte, maxFields int) *Error {
 		}
 		nameEnd := i
 		i++
+		if i < len(buf) && buf[i] == ' ' {
+			i++
+		}
 		for i < len(buf) && isSpace(buf[i]) {
 			i++
 		}

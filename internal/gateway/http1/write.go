@@ -34,22 +34,13 @@ const headRoom = 256
 // AppendRequest appends the head with which r goes on to a server. It is always an HTTP/1.1 head.
 func AppendRequest(dst []byte, r *Request, o *RequestOptions) []byte {
 	dst = slices.Grow(dst, r.size+headRoom)
-	drop := hopByHop
-	for _, d := range [...]struct {
-		is   bool
-		kind Field
-	}{
-		{!o.ExpectContinue, Expect},
-		{r.Framing != Chunked, Trailer},
-		{o.ForwardedFor != "", XForwardedFor},
-		{o.ForwardedProto != "", XForwardedProto},
-		{o.ForwardedHost != "", XForwardedHost},
-		{o.RequestID != "", XRequestID},
-	} {
-		if d.is {
-			drop |= 1 << d.kind
-		}
-	}
+	drop := hopByHop.
+		with(Expect, !o.ExpectContinue).
+		with(Trailer, r.Framing != Chunked).
+		with(XForwardedFor, o.ForwardedFor != "").
+		with(XForwardedProto, o.ForwardedProto != "").
+		with(XForwardedHost, o.ForwardedHost != "").
+		with(XRequestID, o.RequestID != "")
 	var c carrier
 	c.replace(o.Set, o.Drop, o.DropPrefix)
 	if o.Target == "" && r.form != absoluteForm && r.Minor == 1 {
@@ -158,13 +149,9 @@ func ClientFraming(r *Response, req *Request) (f Framing, mustClose bool) {
 // AppendResponse appends the head with which r goes on to the client. Of the options, an informational response takes Drop only.
 func AppendResponse(dst []byte, r *Response, o *ResponseOptions) []byte {
 	dst = slices.Grow(dst, r.size+headRoom)
-	drop := hopByHop
-	if r.bodiless() || o.Framing == Chunked || o.Framing == UntilClose {
-		drop |= 1 << ContentLength
-	}
-	if o.Framing != Chunked {
-		drop |= 1 << Trailer
-	}
+	drop := hopByHop.
+		with(ContentLength, r.bodiless() || o.Framing == Chunked || o.Framing == UntilClose).
+		with(Trailer, o.Framing != Chunked)
 	final := r.Status >= 200
 	var c carrier
 	if final {
