@@ -5,9 +5,15 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/remora-proxy/remora/internal/affinity"
+	"github.com/remora-proxy/remora/internal/doortest"
 	"github.com/remora-proxy/remora/internal/gateway/http1"
 	"github.com/remora-proxy/remora/internal/problem"
 )
+
+func TestTheSuiteOfFrontDoors(t *testing.T) {
+	doortest.Run(t, func(t *testing.T, c affinity.Config) string { return startWith(t, c, quick).addr })
+}
 
 func TestEveryRefusalOfTheMessageLayerIsACode(t *testing.T) {
 	all := problem.All()

@@ -19,8 +19,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/remora-proxy/remora/internal/affinity"
+	"github.com/remora-proxy/remora/internal/doortest"
 	"github.com/remora-proxy/remora/internal/problem"
-	"github.com/remora-proxy/remora/internal/route"
 	"github.com/remora-proxy/remora/internal/session"
 )
 
@@ -30,35 +30,7 @@ const patience = 20 * time.Second
 // services says which replicas (ip:port) the services backend-1 … backend-n have.
 type services [][]string
 
-// configure is the use case: requests go to the service that their promoted header target names, and stick by x-user.
-func configure(s services) affinity.Config {
-	c := affinity.Config{
-		Listeners: []affinity.Listener{{Port: 80, Promote: []affinity.Promotion{
-			{Field: "target", Header: "target"}, {Field: "username", Header: "x-user"},
-		}}},
-	}
-	var rules []route.Rule
-	for i, replicas := range s {
-		name := fmt.Sprintf("backend-%d", i+1)
-		svc := affinity.ServiceConfig{
-			Name: name, Host: name, Port: 8080, Key: affinity.Key{Kind: affinity.HeaderKey, Name: "x-user"},
-			IdleTimeout: time.Minute, DrainDeadline: time.Minute, SessionHeader: affinity.DefaultSessionHeader,
-		}
-		for _, addr := range replicas {
-			svc.Endpoints = append(svc.Endpoints, affinity.EndpointConfig{Addr: addr})
-		}
-		c.Services = append(c.Services, svc)
-		rules = append(rules, route.Rule{
-			Name: name, Object: "VirtualService default/test",
-			Matches: []route.Match{{Headers: []route.NamedMatch{
-				{Name: "target", StringMatch: route.StringMatch{Kind: route.Exact, Value: name}},
-			}}},
-			Destinations: []route.Destination{{Service: i}},
-		})
-	}
-	c.Routes.Listeners = []route.Listener{{Port: 80, Hosts: []route.VirtualHost{{Domains: []string{"*"}, Rules: rules}}}}
-	return c
-}
+func configure(s services) affinity.Config { return doortest.Config(s...) }
 
 // rig is a gateway under test.
 type rig struct {
