@@ -40,8 +40,17 @@ func Load(files []string, stdin io.Reader) *Loaded {
 }
 
 // Paper makes an engine that decides by the configuration and has no sessions, for questions that no gateway is asked.
-func (l *Loaded) Paper(now time.Time) (*affinity.Engine, error) {
-	engine := affinity.New(affinity.Options{Store: session.NewTable(session.Options{})})
+// Without the hash key of a gateway (hashKeyFile is empty), it places a new session on another replica than that may.
+func (l *Loaded) Paper(now time.Time, hashKeyFile string) (*affinity.Engine, error) {
+	options := affinity.Options{Store: session.NewTable(session.Options{})}
+	if hashKeyFile != "" {
+		key, err := readHashKey(hashKeyFile)
+		if err != nil {
+			return nil, err
+		}
+		options.HashKey = key
+	}
+	engine := affinity.New(options)
 	if err := engine.Apply(l.Snapshot, session.InstantOf(now)); err != nil {
 		return nil, fmt.Errorf("apply the configuration: %w", err)
 	}

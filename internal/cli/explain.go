@@ -28,8 +28,12 @@ type explainFlags struct {
 	headers                                    []string
 }
 
+// paperNote is said where the choice of a replica is one of several that a gateway could make.
+const paperNote = "from files: a gateway has sessions and a hash key of its own, so it may choose another of these replicas (--hash-key-file)"
+
 func newExplain(env Env) *cobra.Command {
 	var files []string
+	var hashKeyFile string
 	var flags explainFlags
 	cmd := &cobra.Command{
 		Use:   "explain {-f PATH… | --gateway URL} [flags]",
@@ -56,6 +60,7 @@ or is renewed, and the key is not stored. A request that would be refused is exp
 	f.IntVar(&flags.port, "port", 80, "port of the Gateway's server that the request comes in through (not the port listened on)")
 	f.StringVar(&flags.scheme, "scheme", "http", "http or https")
 	f.StringVar(&flags.sourceIP, "source-ip", "127.0.0.1", "the client's address")
+	f.StringVar(&hashKeyFile, "hash-key-file", "", "with -f: the gateway's file with the secret that users' keys are hashed with, to place new sessions as it does")
 	output := addOutput(cmd)
 	cmd.RunE = runs(func(cmd *cobra.Command, _ []string) error {
 		switch {
@@ -70,20 +75,24 @@ or is renewed, and the key is not stored. A request that would be refused is exp
 		if err != nil {
 			return err
 		}
-		trace, err := explain(cmd.Context(), env, g, files, req)
+		trace, err := explain(cmd.Context(), env, g, files, hashKeyFile, req)
 		if err != nil {
 			return err
 		}
 		if *output == "json" {
 			return printJSON(env.Stdout, trace)
 		}
-		return printTrace(env.Stdout, trace)
+		note := ""
+		if len(files) > 0 && hashKeyFile == "" && trace.Session == affinity.SessionNew.String() && len(trace.Candidates) > 1 {
+			note = paperNote
+		}
+		return printTrace(env.Stdout, trace, note)
 	})
 	return cmd
 }
 
 // explain asks a running gateway, or an engine made from files.
-func explain(ctx context.Context, env Env, g *gatewayFlag, files []string, req *admin.ExplainRequest) (*affinity.Trace, error) {
+func explain(ctx context.Context, env Env, g *gatewayFlag, files []string, hashKeyFile string, req *admin.ExplainRequest) (*affinity.Trace, error) {
 	if len(files) == 0 {
 		client, err := g.client()
 		if err != nil {
@@ -101,7 +110,7 @@ func explain(ctx context.Context, env Env, g *gatewayFlag, files []string, req *
 		return nil, errInvalid
 	}
 	now := time.Now()
-	engine, err := loaded.Paper(now)
+	engine, err := loaded.Paper(now, hashKeyFile)
 	if err != nil {
 		return nil, err
 	}
@@ -161,7 +170,7 @@ func readBody(env Env, arg string) ([]byte, error) {
 }
 
 // printTrace prints a trace for people. Values that come from the request are quoted: they may hold anything.
-func printTrace(w io.Writer, t *affinity.Trace) error {
+func printTrace(w io.Writer, t *affinity.Trace, note string) error {
 	line := func(what, format string, args ...any) {
 		fmt.Fprintf(w, "%-9s %s\n", what, fmt.Sprintf(format, args...))
 	}
@@ -205,6 +214,9 @@ func printTrace(w io.Writer, t *affinity.Trace) error {
 	}
 	line("choice", "%s", cmp.Or(t.Choice, "any ready replica"))
 	line("because", "%s", t.Why)
+	if note != "" {
+		line("note", "%s", note)
+	}
 	return nil
 }
 

@@ -175,7 +175,7 @@ func newPaperGateway(t *testing.T, file string) *paperGateway {
 	g := &paperGateway{time: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
 	loaded := app.Load([]string{file}, nil)
 	must(t, loaded.Diagnostics.Err())
-	engine, err := loaded.Paper(g.time)
+	engine, err := loaded.Paper(g.time, "")
 	must(t, err)
 	g.engine = engine
 	now := func() time.Time { return g.time }
