@@ -8,6 +8,7 @@ import (
 
 	"github.com/remora-proxy/remora/internal/affinity"
 	"github.com/remora-proxy/remora/internal/gateway/http1"
+	"github.com/remora-proxy/remora/internal/session"
 )
 
 // Config is what a Gateway is made of. Only Engine is required; a zero field means its default.
@@ -30,6 +31,9 @@ type Config struct {
 	// AccessLog, when set, is called with each request that has ended, on the worker's goroutine. It must not block, and must
 	// not keep the record or its strings.
 	AccessLog func(*Record)
+
+	// Now is the time that decisions are made at; the default is the time of day. Timeouts do not go by it.
+	Now func() session.Instant
 
 	// Log takes what an operator should know of the gateway itself; the default is to say nothing.
 	Log *slog.Logger

@@ -71,7 +71,12 @@ func newWorker(g *Gateway) (*worker, error) {
 }
 
 // instant is the time of this round as the engine counts it.
-func (w *worker) instant() session.Instant { return session.Instant(w.loop.Wall()) }
+func (w *worker) instant() session.Instant {
+	if w.g.config.Now != nil {
+		return w.g.config.Now()
+	}
+	return session.Instant(w.loop.Wall())
+}
 
 // setTimer sets a connection's timer. A negative duration is no limit.
 func (w *worker) setTimer(t *loop.Timer, owner loop.Expirer, what wait, d time.Duration) {
