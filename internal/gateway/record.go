@@ -23,11 +23,11 @@ type Record struct {
 	Promoted  []string
 	RequestID string
 
-	BytesIn  uint64 // heads included
-	BytesOut uint64
-	Attempts int // to connect that failed
-	Moves    int // to another endpoint
-	Resends  int
+	BytesIn         uint64 // heads included
+	BytesOut        uint64
+	ConnectFailures int
+	Moves           int // to another endpoint
+	Resends         int
 
 	// Durations from Time; 0 when it did not come to that.
 	Decided   time.Duration // the decision was made
@@ -46,7 +46,7 @@ func (x *exchange) writeLog() {
 		Status: x.status, Outcome: x.outcome.String(), Problem: string(x.code), Session: x.dec.Session.String(),
 		Promoted: r.Promoted[:0], RequestID: x.id.text,
 		BytesIn: c.received - uint64(len(c.in)-c.r) - x.counted.fromClient, BytesOut: c.delivered - x.counted.toClient,
-		Attempts: x.failures, Moves: x.moves, Resends: x.resends,
+		ConnectFailures: x.failures, Moves: x.moves, Resends: x.resends,
 		Decided: since(x.start, x.decidedAt), Sent: since(x.start, x.sentAt), FirstByte: since(x.start, x.firstByte), Total: now - x.start,
 	}
 	if x.req.Method != "" {
