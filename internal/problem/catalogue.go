@@ -67,7 +67,6 @@ var catalogue = [...]Entry{
 	{"content_length_with_transfer_encoding", 400, "Content-Length and Transfer-Encoding are both there"},
 	{"bad_transfer_encoding", 400, "The Transfer-Encoding header is not exactly chunked"},
 	{"transfer_encoding_in_http_1_0", 400, "A Transfer-Encoding header in an HTTP/1.0 request"},
-	{"content_type_repeated", 400, "There is more than one Content-Type header"},
 	{"bad_connection_option", 400, "The Connection header is malformed"},
 	{"protected_connection_option", 400, "The Connection header names a header that must reach the server"},
 	{"bad_trailer", 400, "The Trailer header names a header that says where the message ends"},

@@ -79,7 +79,7 @@ var (
 	errCoding         = inBoth("bad_transfer_encoding", 400, true, "Transfer-Encoding is not exactly chunked")
 	errCodingUnknown  = inBoth("transfer_coding_not_supported", 501, false, "no transfer coding but chunked is supported")
 	errCodingOld      = inBoth("transfer_encoding_in_http_1_0", 400, true, "HTTP/1.0 has no Transfer-Encoding")
-	errTypeRepeated   = inRequest("content_type_repeated", 400, true, "there is more than one Content-Type")
+	errTypeRepeated   = inRequest("duplicate_header", 400, true, "there is more than one Content-Type")
 	errConnection     = inBoth("bad_connection_option", 400, false, "Connection is not a list of a few tokens")
 	errProtected      = inRequest("protected_connection_option", 400, true, "Connection names a field that must reach the server")
 	errExpectation    = inRequest("expectation_not_supported", 417, false, "no expectation but 100-continue is supported")

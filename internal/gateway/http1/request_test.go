@@ -274,7 +274,7 @@ func TestARequestIsRefused(t *testing.T) {
 		{"an IPv4 address in brackets", "GET / HTTP/1.1\r\nHost: [127.0.0.1]\r\n\r\n", "bad_host", 400},
 		{"another Host than the target's", "GET http://a/ HTTP/1.1\r\nHost: b\r\n\r\n", "host_mismatch", 400},
 		{"another port than the target's", "GET http://a/ HTTP/1.1\r\nHost: a:80\r\n\r\n", "host_mismatch", 400},
-		{"two Content-Types", "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\ncontent-type: text/plain\r\n\r\n", "content_type_repeated", 400},
+		{"two Content-Types", "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\ncontent-type: text/plain\r\n\r\n", "duplicate_header", 400},
 		{"an unknown expectation (RFC 9110, 10.1.1)", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: 200-ok\r\n\r\n", "expectation_not_supported", 417},
 		{"two expectations", "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nExpect: 100-continue\r\n\r\n", "expectation_not_supported", 417},
 		{"a connection option that is not a token", "GET / HTTP/1.1\r\nHost: a\r\nConnection: a b\r\n\r\n", "bad_connection_option", 400},
