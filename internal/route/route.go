@@ -66,7 +66,7 @@ type Rule struct {
 // Destination is one of the services that a rule splits its requests among.
 type Destination struct {
 	Service int    // index into the services of the snapshot
-	Weight  uint32 // relative; a single destination takes everything whatever its weight
+	Weight  uint32 // relative; 0 among several: no new session; a single destination takes everything whatever its weight
 }
 
 // Match is a conjunction. Zero fields match everything. URI is matched against the normalised path, Authority against the

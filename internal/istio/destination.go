@@ -1,0 +1,118 @@
+package istio
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	networking "istio.io/api/networking/v1alpha3"
+
+	"github.com/remora-proxy/remora/internal/affinity"
+)
+
+// routedService is one of config.Services while it is made.
+type routedService struct {
+	service  *service // nil: there is none of that name
+	gateways []string // through which requests come to it
+}
+
+func (s *routedService) reachedThrough(gateway string) {
+	if !slices.Contains(s.gateways, gateway) {
+		s.gateways = append(s.gateways, gateway)
+	}
+}
+
+// service finds or makes the service of a destination, and gives its index. port is that of the Gateway's server.
+func (c *compiler) service(vs *virtualService, field string, d *networking.Destination, port uint16) int {
+	o := vs.object
+	host := strings.ToLower(fullHost(d.GetHost(), o.Value.Namespace))
+	s := c.registry.services[host]
+	// As istiod does it: without a port, the only one of the service, else that of the listener.
+	switch {
+	case d.GetPort() != nil:
+		port = uint16(d.GetPort().GetNumber())
+	case s != nil && len(s.ports) == 1:
+		port = s.ports[0].number
+	}
+	name := fmt.Sprintf("%s:%d", host, port)
+	if d.GetSubset() != "" {
+		name += "/" + d.GetSubset()
+	}
+	if i, is := c.index[name]; is {
+		return i
+	}
+	sc := affinity.ServiceConfig{Name: name, Host: host, Port: port, Subset: d.GetSubset(), Source: position(o, field)}
+	if s == nil {
+		sc.Missing = "there is no service " + host
+	} else {
+		c.describe(&sc, s)
+	}
+	i := len(c.config.Services)
+	c.index[name] = i
+	c.config.Services = append(c.config.Services, sc)
+	c.routed = append(c.routed, &routedService{service: s})
+	return i
+}
+
+// warnMissing tells of a destination that gets requests and cannot serve them.
+func (c *compiler) warnMissing(vs *virtualService, field string, index int) {
+	sc, r := &c.config.Services[index], c.routed[index]
+	switch {
+	case sc.Missing != "":
+		c.warnAt(vs.object, field, sc.Missing+": requests get 503", c.registry.didYouMean(sc.Host))
+	case len(sc.Endpoints) == 0 && !r.service.byDNS:
+		c.warnAt(vs.object, field, fmt.Sprintf("%s has no endpoint for %s: requests get 503", r.service.name, sc.Name),
+			"give the Service an EndpointSlice, the ServiceEntry endpoints, or correct the labels of the subset")
+	}
+}
+
+// describe fills in what the service's DestinationRule and its endpoints say.
+func (c *compiler) describe(sc *affinity.ServiceConfig, s *service) {
+	sc.Source = s.pos.String()
+	port := s.port(sc.Port)
+	if port == nil {
+		sc.Missing = fmt.Sprintf("%s has no port %d (it has %s)", s.name, sc.Port, s.portList())
+		return
+	}
+	if port.http2 {
+		c.warnAt(s.object, port.field, fmt.Sprintf("port %d is for HTTP/2 or gRPC, and requests go to it in HTTP/1.1", sc.Port), "")
+	}
+	var wanted *subset
+	rule := c.rules.find(s, c.namespace)
+	if rule != nil && sc.Subset != "" {
+		wanted = rule.subset(sc.Subset)
+	}
+	if sc.Subset != "" && wanted == nil {
+		sc.Missing = fmt.Sprintf("no DestinationRule defines the subset %s of %s", sc.Subset, s.host)
+		return
+	}
+	if wanted != nil {
+		sc.Source = wanted.source
+	}
+	if rule != nil {
+		sc.LoadBalancer, sc.Key = balance(rule.loadBalancer(sc.Port, wanted))
+	}
+	for _, e := range s.endpoints {
+		if e.port == port.name && (wanted == nil || subsetOf(wanted.labels, e.labels)) {
+			sc.Endpoints = append(sc.Endpoints, e.EndpointConfig)
+		}
+	}
+	sc.Endpoints = sortEndpoints(sc.Endpoints)
+}
+
+// subsetOf reports whether an endpoint has all labels that a subset asks for.
+func subsetOf(wanted, labels map[string]string) bool {
+	for k, v := range wanted {
+		if has, is := labels[k]; !is || has != v {
+			return false
+		}
+	}
+	return true
+}
+
+// finishServices fills in what the AffinityPolicies say, when it is known through which gateways each service is reached.
+func (c *compiler) finishServices() {
+	for i := range c.config.Services {
+		c.policies.apply(&c.config.Services[i], c.routed[i])
+	}
+}

@@ -1,0 +1,64 @@
+package istio_test
+
+import (
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/remora-proxy/remora/internal/affinity"
+	"github.com/remora-proxy/remora/internal/istio"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// TestGolden compiles each testdata/golden/NAME.yaml and compares what comes out with NAME.txt. A file NAME begins with a
+// comment that says what it shows.
+func TestGolden(t *testing.T) {
+	inputs, err := filepath.Glob("testdata/golden/*.yaml")
+	if err != nil || len(inputs) == 0 {
+		t.Fatal("no input", err)
+	}
+	home, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, input := range inputs {
+		name := strings.TrimSuffix(filepath.Base(input), ".yaml")
+		t.Run(name, func(t *testing.T) {
+			text, err := os.ReadFile(filepath.Join(home, input))
+			if err != nil {
+				t.Fatal(err)
+			}
+			set := loadFiles(t, map[string]string{name + ".yaml": string(text)})
+			c, diags := istio.Compile(set, istio.Options{Addresses: func(name string) []netip.Addr {
+				if name != "db.example.com" {
+					return nil
+				}
+				return []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}
+			}})
+			got := dump(c, diags)
+			if !diags.HasErrors() {
+				if _, err := affinity.Compile(c); err != nil {
+					t.Errorf("the core refuses the configuration: %v", err)
+				}
+			}
+			golden := filepath.Join(home, strings.TrimSuffix(input, ".yaml")+".txt")
+			if *update {
+				if err := os.WriteFile(golden, []byte(got), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != string(want) {
+				t.Errorf("differs from %s; run with -update and look at the difference. Got:\n%s", golden, got)
+			}
+		})
+	}
+}

@@ -1,0 +1,146 @@
+// Package istio compiles the users' Istio objects (Gateway, VirtualService, DestinationRule, ServiceEntry), the Kubernetes
+// objects that they refer to (Service, EndpointSlice), and AffinityPolicies, into the decision core's configuration. It does
+// what istiod and Envoy do together for an ingress gateway: where Istio's documentation leaves room, what they were seen to do
+// decides (testdata/observed). What is valid Istio but not supported is refused with its place and name, never ignored.
+//
+// It reads no file and asks no cluster or DNS: objects come in as a resource.Set and known addresses through Options.
+//
+// How Remora takes part in a mesh that it is not in:
+//
+//   - It serves every Gateway, whatever its selector says, and counts as a workload of Options.Namespace without labels:
+//     what exportTo keeps from that namespace is not seen, and sourceLabels never fit.
+//   - Ports are those of the Gateways' servers. All Gateways on one port are served together.
+//   - Several VirtualServices for one host are merged: the oldest first (creationTimestamp), among equally old ones in the
+//     order of name.namespace, and what matches everything last. Files seldom have a creationTimestamp, so that the
+//     order of files and documents does not matter.
+//   - There is no ring: consistentHash says where the key is, the session table and placement do the rest.
+package istio
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/remora-proxy/remora/internal/affinity"
+	"github.com/remora-proxy/remora/internal/diag"
+	"github.com/remora-proxy/remora/internal/resource"
+)
+
+// The namespaces of an Istio that was installed with its defaults.
+const (
+	DefaultNamespace = "istio-system" // of the ingress gateway
+	rootNamespace    = "istio-system" // its DestinationRules apply to services that have no other
+)
+
+// Options say what cannot be read from the objects.
+type Options struct {
+	// Namespace is the one that the gateway counts as being in. Empty: DefaultNamespace.
+	Namespace string
+	// Addresses gives the addresses that are known now of one of DNSNames. nil: none are known yet.
+	Addresses func(name string) []netip.Addr
+}
+
+// Compile makes the configuration of the set. When the list has errors, the configuration must not be used.
+func Compile(set *resource.Set, o Options) (affinity.Config, diag.List) {
+	c := &compiler{
+		set: set, namespace: cmp.Or(o.Namespace, DefaultNamespace), addresses: o.Addresses,
+		said: map[diag.Diagnostic]struct{}{}, index: map[string]int{},
+	}
+	c.refuseUnsupported()
+	c.registry = c.readServices()
+	c.rules = c.readDestinationRules()
+	c.policies = c.readPolicies()
+	gateways := c.readGateways()
+	virtualServices := c.readVirtualServices(gateways)
+	for _, p := range portsOf(gateways) {
+		c.config.Routes.Listeners = append(c.config.Routes.Listeners, c.compilePort(p, virtualServices))
+		c.config.Listeners = append(c.config.Listeners, c.policies.listener(p))
+	}
+	c.warnUnusedRules(virtualServices)
+	c.finishServices()
+	c.warnUnusedDestinationRules()
+	c.diags.Sort()
+	return c.config, c.diags
+}
+
+// compiler is the state of one Compile.
+type compiler struct {
+	set       *resource.Set
+	namespace string
+	addresses func(string) []netip.Addr
+
+	registry *registry
+	rules    *ruleIndex
+	policies *policies
+
+	config affinity.Config
+	routed []*routedService // parallel to config.Services
+	index  map[string]int   // of config.Services, by name
+
+	diags diag.List
+	said  map[diag.Diagnostic]struct{} // a finding that several ports or hosts lead to is told once
+}
+
+func (c *compiler) add(d diag.Diagnostic) {
+	if _, is := c.said[d]; !is {
+		c.said[d] = struct{}{}
+		c.diags.Add(d)
+	}
+}
+
+// objectAt is what all kinds of resource.Object have in common here.
+type objectAt interface {
+	At(s diag.Severity, field, what, remedy string) diag.Diagnostic
+}
+
+func (c *compiler) errorAt(o objectAt, field, what, remedy string) {
+	c.add(o.At(diag.Error, field, what, remedy))
+}
+
+func (c *compiler) warnAt(o objectAt, field, what, remedy string) {
+	c.add(o.At(diag.Warning, field, what, remedy))
+}
+
+// position is the place of a field, for explain.
+func position[T metav1.Object](o resource.Object[T], field string) string {
+	return o.Where.Locate(field).String()
+}
+
+// byAge is a copy of objects in the order in which Istio takes them into account.
+func byAge[T metav1.Object](objects []resource.Object[T]) []resource.Object[T] {
+	sorted := slices.Clone(objects)
+	slices.SortStableFunc(sorted, func(a, b resource.Object[T]) int {
+		at, bt := a.Value.GetCreationTimestamp(), b.Value.GetCreationTimestamp()
+		return cmp.Or(at.Compare(bt.Time),
+			cmp.Compare(a.Value.GetName()+"."+a.Value.GetNamespace(), b.Value.GetName()+"."+b.Value.GetNamespace()))
+	})
+	return sorted
+}
+
+// refuseUnsupported reports every field that is set and that nothing here reads.
+func (c *compiler) refuseUnsupported() {
+	refuse := func(o objectAt, m proto.Message) {
+		for _, f := range unsupported(m) {
+			c.errorAt(o, f.path, fmt.Sprintf("%s is not supported", f.name), "remove it: Remora refuses what it would have to ignore")
+		}
+	}
+	for _, o := range c.set.Gateways {
+		refuse(o, &o.Value.Spec)
+	}
+	for _, o := range c.set.VirtualServices {
+		// One that is for sidecars only has no effect here, whatever it says.
+		if bindsGateway(&o.Value.Spec) {
+			refuse(o, &o.Value.Spec)
+		}
+	}
+	for _, o := range c.set.DestinationRules {
+		refuse(o, &o.Value.Spec)
+	}
+	for _, o := range c.set.ServiceEntries {
+		refuse(o, &o.Value.Spec)
+	}
+}

@@ -1,0 +1,97 @@
+package istio
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// supported lists, by message, the fields that this package reads. Whatever else is set in an object is refused, so that a
+// field that the API gains later is refused as well.
+var supported = map[protoreflect.FullName][]protoreflect.Name{
+	"istio.networking.v1alpha3.Gateway":                                          {"servers", "selector"},
+	"istio.networking.v1alpha3.Server":                                           {"port", "hosts", "name"},
+	"istio.networking.v1alpha3.Port":                                             {"number", "protocol", "name"},
+	"istio.networking.v1alpha3.VirtualService":                                   {"hosts", "gateways", "http", "export_to"},
+	"istio.networking.v1alpha3.HTTPRoute":                                        {"name", "match", "route"},
+	"istio.networking.v1alpha3.HTTPMatchRequest":                                 {"name", "uri", "scheme", "method", "authority", "headers", "port", "source_labels", "gateways", "query_params", "ignore_uri_case", "without_headers", "source_namespace"},
+	"istio.networking.v1alpha3.StringMatch":                                      {"exact", "prefix", "regex"},
+	"istio.networking.v1alpha3.HTTPRouteDestination":                             {"destination", "weight"},
+	"istio.networking.v1alpha3.Destination":                                      {"host", "subset", "port"},
+	"istio.networking.v1alpha3.PortSelector":                                     {"number"},
+	"istio.networking.v1alpha3.DestinationRule":                                  {"host", "traffic_policy", "subsets", "export_to"},
+	"istio.networking.v1alpha3.Subset":                                           {"name", "labels", "traffic_policy"},
+	"istio.networking.v1alpha3.TrafficPolicy":                                    {"load_balancer", "port_level_settings"},
+	"istio.networking.v1alpha3.TrafficPolicy.PortTrafficPolicy":                  {"port", "load_balancer"},
+	"istio.networking.v1alpha3.LoadBalancerSettings":                             {"simple", "consistent_hash"},
+	"istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB":            {"http_header_name", "http_cookie", "use_source_ip", "http_query_parameter_name", "minimum_ring_size", "ring_hash", "maglev"},
+	"istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB.HTTPCookie": {"name", "path", "ttl"},
+	"istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB.RingHash":   {"minimum_ring_size"},
+	"istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB.MagLev":     {"table_size"},
+	"istio.networking.v1alpha3.ServiceEntry":                                     {"hosts", "addresses", "ports", "location", "resolution", "endpoints", "export_to"},
+	"istio.networking.v1alpha3.ServicePort":                                      {"number", "protocol", "name", "target_port"},
+	"istio.networking.v1alpha3.WorkloadEntry":                                    {"address", "ports", "labels", "weight"},
+	"google.protobuf.Duration":                                                   {"seconds", "nanos"},
+}
+
+// foundField is a field that is set and not supported.
+type foundField struct {
+	path string // spec.http[0].fault
+	name string // fault
+}
+
+// unsupported lists the fields of an object's spec that are set and not in supported, in the order of their paths.
+func unsupported(spec proto.Message) []foundField {
+	w := walker{path: []string{"spec"}}
+	w.message(spec.ProtoReflect())
+	slices.SortFunc(w.found, func(a, b foundField) int { return strings.Compare(a.path, b.path) })
+	return w.found
+}
+
+type walker struct {
+	path  []string // pieces: "spec", ".http", "[0]"
+	found []foundField
+}
+
+// at visits what is one piece further down.
+func (w *walker) at(piece string, visit func()) {
+	w.path = append(w.path, piece)
+	visit()
+	w.path = w.path[:len(w.path)-1]
+}
+
+func (w *walker) message(m protoreflect.Message) {
+	fields := supported[m.Descriptor().FullName()]
+	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		w.at("."+f.JSONName(), func() {
+			if slices.Contains(fields, f.Name()) {
+				w.value(f, v)
+			} else {
+				w.found = append(w.found, foundField{strings.Join(w.path, ""), f.JSONName()})
+			}
+		})
+		return true
+	})
+}
+
+func (w *walker) value(f protoreflect.FieldDescriptor, v protoreflect.Value) {
+	switch {
+	case f.IsMap():
+		if f.MapValue().Message() != nil {
+			v.Map().Range(func(k protoreflect.MapKey, v protoreflect.Value) bool {
+				w.at("["+k.String()+"]", func() { w.message(v.Message()) })
+				return true
+			})
+		}
+	case f.Message() == nil:
+	case f.IsList():
+		for i := range v.List().Len() {
+			w.at(fmt.Sprintf("[%d]", i), func() { w.message(v.List().Get(i).Message()) })
+		}
+	default:
+		w.message(v.Message())
+	}
+}
