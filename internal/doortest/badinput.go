@@ -106,7 +106,9 @@ func Run(t *testing.T, start func(*testing.T, affinity.Config) (addr string)) {
 		}
 		body.Store(&b)
 		seen.Store(r)
-		io.WriteString(w, "from the replica")
+		if _, err := io.WriteString(w, "from the replica"); err != nil {
+			t.Errorf("the replica could not answer: %v", err)
+		}
 	})
 	down, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -126,9 +128,9 @@ func Run(t *testing.T, start func(*testing.T, affinity.Config) (addr string)) {
 			}
 			t.Run(test.name+", "+framing, func(t *testing.T) {
 				seen.Store(nil)
-				resp, answer := test.send(t, addr, framing)
-				if resp.StatusCode != test.status || codeOf(resp, answer) != test.code {
-					t.Fatalf("got %d %q, want %d %q; body: %s", resp.StatusCode, codeOf(resp, answer), test.status, test.code, answer)
+				got := test.send(t, addr, framing)
+				if got.status != test.status || got.code() != test.code {
+					t.Fatalf("got %d %q, want %d %q; body: %s", got.status, got.code(), test.status, test.code, got.body)
 				}
 				r := seen.Load()
 				if test.code != "" {
@@ -143,8 +145,15 @@ func Run(t *testing.T, start func(*testing.T, affinity.Config) (addr string)) {
 	}
 }
 
+// answer is a response that was read.
+type answer struct {
+	status      int
+	contentType string
+	body        string
+}
+
 // send sends the request on a connection of its own.
-func (q *request) send(t *testing.T, addr, framing string) (*http.Response, string) {
+func (q *request) send(t *testing.T, addr, framing string) answer {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -176,11 +185,11 @@ func (q *request) send(t *testing.T, addr, framing string) (*http.Response, stri
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
+	text, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resp, string(answer)
+	return answer{resp.StatusCode, resp.Header.Get("Content-Type"), string(text)}
 }
 
 // check compares what the replica saw with what it must have seen.
@@ -211,12 +220,12 @@ func (q *request) check(t *testing.T, r *http.Request, body []byte) {
 	}
 }
 
-// codeOf is the code of a problem details object.
-func codeOf(resp *http.Response, body string) string {
-	if resp.Header.Get("Content-Type") != "application/problem+json" {
+// code is the code of a problem details object.
+func (a answer) code() string {
+	if a.contentType != "application/problem+json" {
 		return ""
 	}
-	_, after, _ := strings.Cut(body, `"code":"`)
+	_, after, _ := strings.Cut(a.body, `"code":"`)
 	code, _, _ := strings.Cut(after, `"`)
 	return code
 }

@@ -31,6 +31,7 @@ const answerHead = 512
 // refuse answers a request that is malformed. Where the next one would begin is not known, so it was the last.
 func (x *exchange) refuse(err *http1.Error) {
 	x.close = true
+	x.c.r = len(x.c.in)
 	if x.id.text == "" {
 		x.id.generate(&x.w.ids)
 	}
@@ -50,6 +51,12 @@ func (x *exchange) timedOut(detail string) {
 	if x.headSent {
 		x.truncate()
 		return
+	}
+	if x.phase == phaseHead {
+		c.requests++
+		c.r = len(c.in)
+		x.dropHead()
+		x.id.generate(&x.w.ids)
 	}
 	x.answer(problem.Problem{Code: problem.RequestTimeout, Detail: detail})
 	c.serve()

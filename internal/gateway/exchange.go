@@ -111,6 +111,7 @@ func (x *exchange) readHead() bool {
 	switch {
 	case err != nil:
 		c.requests++
+		x.dropHead()
 		x.refuse(err)
 	case n == 0:
 		return false
@@ -120,6 +121,12 @@ func (x *exchange) readHead() bool {
 		x.begin()
 	}
 	return true
+}
+
+// dropHead forgets what was read of a head that is not complete, or malformed.
+func (x *exchange) dropHead() {
+	x.req.Reset()
+	x.req.Method, x.req.Target, x.req.Path, x.req.Query, x.req.Minor = "", "", "", "", 0
 }
 
 // begin plans the request whose head is complete.

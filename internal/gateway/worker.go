@@ -1,14 +1,13 @@
 package gateway
 
 import (
+	crand "crypto/rand"
 	"math/rand/v2"
 	"net/http"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	crand "crypto/rand"
 
 	"github.com/remora-proxy/remora/internal/affinity"
 	"github.com/remora-proxy/remora/internal/gateway/http1"
