@@ -163,7 +163,7 @@ func tryPort(addrs []netip.Addr) (uint16, error) {
 			return 0, err
 		}
 		defer l.Close()
-		port = uint16(l.Addr().(*net.TCPAddr).Port) //nolint:gosec // ports have 16 bits
+		port = uint16(l.Addr().(*net.TCPAddr).Port)
 	}
 	return port, nil
 }

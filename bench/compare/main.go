@@ -53,7 +53,7 @@ func main() {
 	if err := run(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "compare:", err)
 		stop()
-		os.Exit(1) //nolint:gocritic // stop was called
+		os.Exit(1)
 	}
 }
 
@@ -91,7 +91,7 @@ func run(ctx context.Context, o options) error {
 	if o.out == "" {
 		return nil
 	}
-	return os.WriteFile(filepath.Join(root, o.out), []byte(report), 0o644) //nolint:gosec // a document of the repository
+	return os.WriteFile(filepath.Join(root, o.out), []byte(report), 0o644)
 }
 
 // repository is the root of this repository: the folder with go.mod above the working directory.

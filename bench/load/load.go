@@ -97,7 +97,7 @@ type generator struct {
 }
 
 func newGenerator(c Config) (*generator, error) {
-	g := &generator{Config: c, random: rand.New(rand.NewPCG(c.Seed, c.Seed))} //nolint:gosec // arrivals, not secrets
+	g := &generator{Config: c, random: rand.New(rand.NewPCG(c.Seed, c.Seed))}
 	var err error
 	if g.poll, err = newPoller(); err != nil {
 		return nil, fmt.Errorf("load: %w", err)
