@@ -19,7 +19,7 @@ import (
 const maxMarks = 2 * maxElements
 
 // maxDocuments bounds the documents of one file.
-const maxDocuments = 100_000
+const maxDocuments = 50_000
 
 // chunks cuts a stream of documents where a line begins with "---", as YAML demands and kubectl does, so that a document
 // with a mistake in it does not hide the others, and so that only one document's tree is in memory at a time. It gives each
@@ -131,11 +131,11 @@ func parseChunk(file string, offset int, chunk []byte, report *reporter) []node 
 			report.errorAt(diag.Position{File: file, Line: line + offset}, "", "", what, remedy)
 			return docs
 		}
-		b := builder{report: report, file: file, offset: offset, open: map[*yaml.Node]bool{}}
 		if len(y.Content) == 0 {
 			continue
 		}
-		if n, ok := b.build(y.Content[0], 0); ok && n.kind != null {
+		b := builder{report: report, file: file, offset: offset, root: y.Content[0], open: map[*yaml.Node]bool{}}
+		if n, ok := b.build(b.root, 0); ok && n.kind != null {
 			docs = append(docs, n)
 		}
 	}

@@ -146,7 +146,7 @@ func parseFloat(s string) (float64, error) {
 
 // The bounds of one document. Kubernetes' own objects nest about 20 deep.
 const (
-	maxElements = 2_000_000 // values, counted after aliases
+	maxElements = 1_000_000 // values, counted after aliases
 	maxDepth    = 64
 )
 
@@ -155,6 +155,7 @@ type builder struct {
 	report *reporter
 	file   string
 	offset int // lines of the file before the text that the parser was given
+	root   *yaml.Node
 	count  int
 	open   map[*yaml.Node]bool // the aliases that are being followed
 	full   bool
@@ -171,7 +172,7 @@ func (b *builder) build(y *yaml.Node, depth int) (node, bool) {
 	if b.count++; b.count > maxElements {
 		if !b.full {
 			b.full = true
-			b.fail(y, "the document has more than "+strconv.Itoa(maxElements)+" values, aliases followed", "split it, or use fewer aliases")
+			b.fail(b.root, "the document has more than "+strconv.Itoa(maxElements)+" values, aliases followed", "split it, or use fewer aliases")
 		}
 		return node{}, false
 	}
