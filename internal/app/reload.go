@@ -125,6 +125,8 @@ func (p *program) watch() (changes <-chan struct{}, stop func()) {
 	}()
 	return ch, func() {
 		cancel()
-		w.Close()
+		if err := w.Close(); err != nil {
+			p.log.Warn("the watch of the files was not closed", "error", err)
+		}
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/remora-proxy/remora/internal/config"
 	"github.com/remora-proxy/remora/internal/endpoints"
 	"github.com/remora-proxy/remora/internal/gateway"
+	"github.com/remora-proxy/remora/internal/gateway/accesslog"
 	"github.com/remora-proxy/remora/internal/session"
 )
 
@@ -40,8 +41,8 @@ type program struct {
 	sessions *sessionFile // nil: sessions do not outlast the process
 	swept    broadcast
 	ports    openPorts
-	current  *Loaded    // the configuration in force
-	access   *accessLog // nil: none
+	current  *Loaded           // the configuration in force
+	access   *accesslog.Writer // nil: none
 }
 
 // Serve runs a gateway until ctx is done or a signal says so, and returns nil after a stop that cut nothing off. The
@@ -129,7 +130,9 @@ func (p *program) run(ctx context.Context) error {
 	p.board.notReady("the gateway is stopping")
 	cut := p.stopFront()
 	if p.access != nil {
-		p.access.close()
+		if err := p.access.Close(); err != nil {
+			p.log.Error("the access log is not complete", "error", err)
+		}
 	}
 	cancel()
 	tasks.Wait()
@@ -140,13 +143,16 @@ func (p *program) run(ctx context.Context) error {
 func (p *program) newFront(c *Loaded) (err error) {
 	front := p.o.Gateway
 	front.Engine, front.Log = p.engine, p.log
+	p.boundConnections(&front.Limits)
 	front.HTTP.Protected = c.protected
 	if p.o.AccessLog != "" {
-		p.access = newAccessLog(p.o.AccessLog, p.o.AccessLogTo)
-		front.AccessLog = p.access.record
-		p.metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "remora_access_log_dropped_total", Help: "Lines of the access log that were not written, because its reader is too slow or has gone.",
-		}, func() float64 { return float64(p.access.dropped.Load()) }))
+		format, err := accesslog.ParseFormat(p.o.AccessLog)
+		if err != nil {
+			return err
+		}
+		p.access = accesslog.New(p.o.AccessLogTo, format)
+		front.AccessLog = p.access.Log
+		p.metrics.MustRegister(p.access.Collector())
 	}
 	if p.front, err = gateway.New(front); err != nil {
 		return fmt.Errorf("start the gateway: %w", err)

@@ -41,7 +41,7 @@ func openSessionFile(path string) (*sessionFile, error) {
 }
 
 // close gives the file back. The lock file stays: to remove it would let two processes lock different files of one name.
-func (f *sessionFile) close() error { return f.lock.Close() }
+func (f *sessionFile) close() { f.lock.Close() }
 
 // read hands the file to restore. A file that is not there is no error. One that restore refuses is renamed to
 // PATH.corrupt, so that the next save does not destroy what may still be wanted; the error then is an unreadableError.
@@ -91,7 +91,7 @@ func (f *sessionFile) write(save func(io.Writer) error) (err error) {
 	defer func() {
 		if err != nil {
 			file.Close()
-			os.Remove(tmp)
+			_ = os.Remove(tmp) // the next save removes it otherwise
 		}
 	}()
 	buffered := bufio.NewWriterSize(file, 1<<16)

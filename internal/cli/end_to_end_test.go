@@ -79,6 +79,7 @@ func edit(t *testing.T, folder, name, old, new string) {
 const annAt1 = `{"username":"ann","target":"backend-1"}`
 
 func TestBothRulesHoldOnRealProcesses(t *testing.T) {
+	t.Parallel()
 	g := serve(t, "-f", configure(t, startBackends(t, "backend-1", 2), startBackends(t, "backend-2", 2), startBackends(t, "backend-3", 1)))
 
 	sample := g.hit(`{"username":"user","target":"backend-1"}`, "target", "backend-2", "x-user", "kaleeswaran")
@@ -116,6 +117,7 @@ func TestBothRulesHoldOnRealProcesses(t *testing.T) {
 }
 
 func TestTheToolsAgreeWithTheGateway(t *testing.T) {
+	t.Parallel()
 	folder := configure(t, startBackends(t, "backend-1", 2))
 	g := serve(t, "-f", folder)
 	before, err := g.api.Explain(t.Context(), admin.ExplainRequest{Path: "/hit_backend", Text: annAt1})
@@ -142,6 +144,7 @@ func TestTheToolsAgreeWithTheGateway(t *testing.T) {
 }
 
 func TestABadReloadKeepsTheConfigurationAndSaysWhy(t *testing.T) {
+	t.Parallel()
 	folder := configure(t, startBackends(t, "backend-1", 1))
 	g := serve(t, "-f", folder)
 	lastLoad := func() admin.ConfigStatus {
@@ -192,6 +195,7 @@ func TestABadReloadKeepsTheConfigurationAndSaysWhy(t *testing.T) {
 }
 
 func TestAReloadOpensAndClosesPorts(t *testing.T) {
+	t.Parallel()
 	folder := configure(t, startBackends(t, "backend-1", 1))
 	g := serve(t, "-f", folder, "--port", "81=0")
 	edit(t, folder, "gateway.yaml", "number: 80", "number: 81")
@@ -241,6 +245,7 @@ type result struct {
 }
 
 func TestAStopFinishesRequestsInFlight(t *testing.T) {
+	t.Parallel()
 	replica, arrived, release := slowReplica(t)
 	g := serve(t, "-f", configure(t, replica))
 	answer := make(chan result, 1)
@@ -264,6 +269,7 @@ func TestAStopFinishesRequestsInFlight(t *testing.T) {
 }
 
 func TestASecondSignalCutsOffRequestsInFlight(t *testing.T) {
+	t.Parallel()
 	replica, arrived, _ := slowReplica(t)
 	g := serve(t, "-f", configure(t, replica), "--shutdown-timeout", "1h")
 	answer := make(chan result, 1)
@@ -285,6 +291,7 @@ func TestASecondSignalCutsOffRequestsInFlight(t *testing.T) {
 }
 
 func TestTheGatewayEndsWithTheProgramThatStartedIt(t *testing.T) {
+	t.Parallel()
 	folder := configure(t, startBackends(t, "backend-1", 1))
 	path, err := binary()
 	must(t, err)
@@ -305,6 +312,7 @@ func TestTheGatewayEndsWithTheProgramThatStartedIt(t *testing.T) {
 }
 
 func TestSessionsOutlastAStop(t *testing.T) {
+	t.Parallel()
 	folder, file := configure(t, startBackends(t, "backend-1", 2)), filepath.Join(t.TempDir(), "sessions")
 	g := serve(t, "-f", folder, "--session-file", file)
 	first := g.hit(annAt1)
@@ -324,6 +332,7 @@ func TestSessionsOutlastAStop(t *testing.T) {
 }
 
 func TestSessionsOfTheLastSaveOutlastAKill(t *testing.T) {
+	t.Parallel()
 	folder, file := configure(t, startBackends(t, "backend-1", 2)), filepath.Join(t.TempDir(), "sessions")
 	g := serve(t, "-f", folder, "--session-file", file, "--session-save-interval", "1s")
 	at := map[string]string{}
@@ -344,6 +353,7 @@ func TestSessionsOfTheLastSaveOutlastAKill(t *testing.T) {
 }
 
 func TestATornSessionFileIsSaidAndKeptAside(t *testing.T) {
+	t.Parallel()
 	folder, file := configure(t, startBackends(t, "backend-1", 1)), filepath.Join(t.TempDir(), "sessions")
 	g := serve(t, "-f", folder, "--session-file", file)
 	g.hit(annAt1)
@@ -371,7 +381,62 @@ func TestATornSessionFileIsSaidAndKeptAside(t *testing.T) {
 	}
 }
 
+func TestASaveThatFailsIsSaidAndTheExitStatusTells(t *testing.T) {
+	t.Parallel()
+	folder, dir := configure(t, startBackends(t, "backend-1", 1)), filepath.Join(t.TempDir(), "gone")
+	must(t, os.Mkdir(dir, 0o700))
+	g := serve(t, "-f", folder, "--session-file", filepath.Join(dir, "sessions"), "--session-save-interval", "1s")
+	g.line(`"msg":"sessions saved"`)
+	must(t, os.RemoveAll(dir))
+	g.line(`"msg":"the sessions were not saved"`)
+	if r := g.hit(annAt1); r.status != http.StatusOK {
+		t.Errorf("while saves fail: %+v", r)
+	}
+	st, err := g.api.Status(t.Context())
+	must(t, err)
+	if st.Sessions.SaveError == "" || st.Sessions.SavedAt == nil || st.Sessions.Stored != 1 {
+		t.Errorf("the status is %+v", st.Sessions)
+	}
+	g.signal(syscall.SIGTERM)
+	if status := g.exit(); status != 1 {
+		t.Errorf("exit status %d", status)
+	}
+}
+
+func TestTheAccessLogHasEachRequestAndNoUsersName(t *testing.T) {
+	t.Parallel()
+	g := serve(t, "-f", configure(t, startBackends(t, "backend-1", 1)), "--access-log", "json")
+	g.hit(`{"username":"private-name","target":"backend-1"}`)
+	g.hit(`{"username":"private-name","target":"backend-9"}`)
+	g.signal(syscall.SIGTERM)
+	g.exit()
+	lines := strings.Split(strings.TrimSpace(g.stdout.String()), "\n")
+	if len(lines) != 2 || !strings.Contains(lines[0], `"status":200`) || !strings.Contains(lines[0], `"session":"new"`) ||
+		!strings.Contains(lines[1], `"problem":"no_route"`) {
+		t.Errorf("the access log is\n%s", g.stdout.String())
+	}
+	if all := g.stdout.String() + strings.Join(g.lines, "\n"); strings.Contains(all, "private-name") {
+		t.Errorf("a log has the user's name:\n%s", all)
+	}
+}
+
+func TestAClientCannotHaveAHeaderTakenAwayThatDecidedItsRoute(t *testing.T) {
+	t.Parallel()
+	g := serve(t, "-f", configure(t, startBackends(t, "backend-1", 1)))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
+	must(t, err)
+	defer conn.Close()
+	// By RFC 9110, section 7.6.1, a proxy takes away what Connection names.
+	fmt.Fprint(conn, "GET /hit_backend HTTP/1.1\r\nHost: a\r\ntarget: backend-1\r\nx-user: ann\r\nConnection: close, x-user\r\n\r\n")
+	answer, err := io.ReadAll(conn)
+	must(t, err)
+	if !strings.HasPrefix(string(answer), "HTTP/1.1 400 ") || !strings.Contains(string(answer), "protected_connection_option") {
+		t.Errorf("the answer is\n%s", answer)
+	}
+}
+
 func TestSessionsCannotBeUsedWithAnotherHashKey(t *testing.T) {
+	t.Parallel()
 	folder, dir := configure(t, startBackends(t, "backend-1", 1)), t.TempDir()
 	file, key := filepath.Join(dir, "sessions"), filepath.Join(dir, "key")
 	must(t, os.WriteFile(key, []byte("000102030405060708090a0b0c0d0e0f\n"), 0o600))
@@ -387,6 +452,7 @@ func TestSessionsCannotBeUsedWithAnotherHashKey(t *testing.T) {
 }
 
 func TestABusyPortEndsTheStartAndNamesTheFlag(t *testing.T) {
+	t.Parallel()
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	defer busy.Close()

@@ -35,7 +35,7 @@ func addLimits(cmd *cobra.Command, c *gateway.Config) *limitFlags {
 	l := &limitFlags{}
 	f := cmd.Flags()
 	f.IntVar(&c.Workers, "workers", 0, "event loops (default: one for each processor that Go uses)")
-	f.IntVar(&c.Limits.Connections, "max-connections", 65536, "client connections at a time; more wait to be accepted")
+	f.IntVar(&c.Limits.Connections, "max-connections", 0, "client connections at a time; more wait to be accepted (default: 65536, or half of the limit on open files)")
 	f.IntVar(&c.Limits.RequestsPerConnection, "max-requests-per-connection", 0, "requests on one client connection (default: any number)")
 	f.IntVar(&c.Limits.UpstreamPerEndpoint, "max-upstream-connections", 1024, "connections of one worker to one replica; as many requests more wait for one of them")
 	f.IntVar(&c.HTTP.MaxHead, "max-header-bytes", http1.DefaultMaxHead, "bytes of a request's head; a longer one gets 431")
@@ -50,7 +50,7 @@ func (l *limitFlags) apply(c *gateway.Config) error {
 		value, min int
 	}{
 		{"workers", c.Workers, 0},
-		{"max-connections", c.Limits.Connections, 1},
+		{"max-connections", c.Limits.Connections, 0},
 		{"max-requests-per-connection", c.Limits.RequestsPerConnection, 0},
 		{"max-upstream-connections", c.Limits.UpstreamPerEndpoint, 1},
 		{"max-header-bytes", c.HTTP.MaxHead, 1024},

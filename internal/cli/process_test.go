@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -42,8 +43,9 @@ func removeBinary() { os.RemoveAll(binaryDir) }
 
 // process is a running remora whose standard error is read line by line.
 type process struct {
-	t   *testing.T
-	cmd *exec.Cmd
+	t      *testing.T
+	cmd    *exec.Cmd
+	stdout bytes.Buffer // to be read when the process has ended
 
 	mu    sync.Mutex
 	more  *sync.Cond
@@ -71,6 +73,7 @@ func startWithStdin(t *testing.T, stdin *os.File, path string, args ...string) *
 	p := &process{t: t, cmd: exec.Command(path, args...), ended: make(chan struct{})}
 	p.more = sync.NewCond(&p.mu)
 	p.cmd.Stdin = stdin
+	p.cmd.Stdout = &p.stdout
 	stderr, err := p.cmd.StderrPipe()
 	must(t, err)
 	must(t, p.cmd.Start())
