@@ -235,12 +235,15 @@ func (l *Loop) patience() time.Duration {
 	return l.wheel.patience(l.now)
 }
 
-// Post has f called on the loop's goroutine soon. It reports whether it will be: not when the mailbox is full or the
-// loop has ended. It may be called from any goroutine.
+// Post has f called on the loop's goroutine soon, unless the loop is stopped before. It reports whether f was taken: not when
+// the mailbox is full or the loop has ended. It may be called from any goroutine.
 func (l *Loop) Post(f func()) bool {
 	select {
 	case <-l.stopped:
 		return false
+	default:
+	}
+	select {
 	case l.mail <- f:
 		l.wake()
 		return true
@@ -252,6 +255,11 @@ func (l *Loop) Post(f func()) bool {
 // Do has f called on the loop's goroutine and waits until it has returned. After an error f may still be called, unless it is
 // ErrStopped. It may be called from any goroutine but the loop's.
 func (l *Loop) Do(ctx context.Context, f func()) error {
+	select {
+	case <-l.stopped:
+		return ErrStopped
+	default:
+	}
 	done := make(chan struct{})
 	select {
 	case <-l.stopped:
