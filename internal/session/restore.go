@@ -24,7 +24,7 @@ type Loaded struct {
 // then called for each endpoint and returns its id, or 0 to drop its sessions. A session that the table has already stays
 // as it is. Memory is bounded by the limit of the table and by what r has, whatever lengths it claims.
 func (t *Table) Load(r io.Reader, accept func(header []byte) error, resolve func(EndpointName) EndpointID, now Instant) (Loaded, error) {
-	l := loader{r: bufio.NewReaderSize(r, maxFrame*sessionBytes), sum: sha256.New(), now: now, staged: newTable(int(t.max), len(t.shards))}
+	l := loader{r: bufio.NewReaderSize(r, fullFrame), sum: sha256.New(), now: now, staged: newTable(int(t.max), len(t.shards))}
 	if err := l.readAll(); err != nil {
 		return Loaded{}, fmt.Errorf("session snapshot: %w", err)
 	}
@@ -102,14 +102,20 @@ func (l *loader) readAll() error {
 		if err != nil {
 			return err
 		}
-		kind, count := binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:])
+		kind, length := binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:])
+		if length > maxFrame {
+			return l.damaged("a frame of %d bytes", length)
+		}
+		if b, err = l.read(int(length)); err != nil {
+			return err
+		}
 		switch kind {
 		case frameNames:
-			err = l.readNames(count)
+			err = l.readNames(b)
 		case frameSessions:
-			err = l.readSessions(count)
+			err = l.readSessions(b)
 		case frameEnd:
-			return l.readEnd(count)
+			return l.readEnd(b)
 		default:
 			err = l.damaged("a frame of kind %d", kind)
 		}
@@ -143,38 +149,31 @@ func (l *loader) readHeader() error {
 	return err
 }
 
-func (l *loader) readNames(count uint32) error {
-	for range count {
-		if len(l.names) == MaxEndpoints-1 {
-			return l.damaged("more than %d endpoints", MaxEndpoints-1)
-		}
+func (l *loader) readNames(b []byte) error {
+	if l.nameBytes += len(b); l.nameBytes > maxNames {
+		return l.damaged("more than %d bytes of names", maxNames)
+	}
+	for len(b) > 0 {
 		var name EndpointName
 		for _, part := range [...]*string{&name.Service, &name.Addr, &name.Incarnation} {
-			b, err := l.read(2)
-			if err != nil {
-				return err
+			if len(b) < 2 || len(b)-2 < int(binary.LittleEndian.Uint16(b)) {
+				return l.damaged("a name that is longer than its frame")
 			}
-			if b, err = l.read(int(binary.LittleEndian.Uint16(b))); err != nil {
-				return err
-			}
-			if l.nameBytes += len(b); l.nameBytes > maxNames {
-				return l.damaged("more than %d bytes of names", maxNames)
-			}
-			*part = string(b)
+			end := 2 + int(binary.LittleEndian.Uint16(b))
+			*part, b = string(b[2:end]), b[end:]
 		}
-		l.names = append(l.names, name)
+		if l.names = append(l.names, name); len(l.names) == MaxEndpoints {
+			return l.damaged("more than %d endpoints", MaxEndpoints-1)
+		}
 	}
 	return nil
 }
 
-func (l *loader) readSessions(count uint32) error {
-	if count > maxFrame {
-		return l.damaged("a frame of %d sessions", count)
+func (l *loader) readSessions(b []byte) error {
+	if len(b)%sessionBytes != 0 {
+		return l.damaged("half a session")
 	}
-	b, err := l.read(int(count) * sessionBytes)
-	if err != nil {
-		return err
-	}
+	l.sessions += uint64(len(b) / sessionBytes)
 	for ; len(b) > 0; b = b[sessionBytes:] {
 		key, number, age := Key(binary.LittleEndian.Uint64(b)), binary.LittleEndian.Uint32(b[8:]), binary.LittleEndian.Uint32(b[12:])
 		if int64(number) >= int64(len(l.names)) {
@@ -187,7 +186,6 @@ func (l *loader) readSessions(count uint32) error {
 			return l.damaged("the session %016x twice", uint64(key))
 		}
 	}
-	l.sessions += uint64(count)
 	return nil
 }
 
@@ -209,16 +207,16 @@ func (l *loader) stage(k Key, number uint32, seen Instant) bool {
 	return true
 }
 
-func (l *loader) readEnd(count uint32) error {
-	b, err := l.read(8)
-	if err != nil {
-		return err
+func (l *loader) readEnd(b []byte) error {
+	if len(b) != 8 {
+		return l.damaged("an end of %d bytes", len(b))
 	}
-	if n := binary.LittleEndian.Uint64(b); count != 0 || n != l.sessions {
-		return l.damaged("%d sessions where it says %d", l.sessions, n)
+	if n := binary.LittleEndian.Uint64(b); n != l.sessions {
+		return l.damaged("%d sessions where the end says %d", l.sessions, n)
 	}
 	want := l.sum.Sum(nil)
-	if b, err = l.read(len(want)); err != nil {
+	b, err := l.read(len(want))
+	if err != nil {
 		return err
 	}
 	if !bytes.Equal(b, want) {
@@ -230,7 +228,7 @@ func (l *loader) readEnd(count uint32) error {
 	return nil
 }
 
-// read returns the next n bytes, at most 64 KiB. They are valid until the next call.
+// read returns the next n bytes, at most maxFrame. They are valid until the next call.
 func (l *loader) read(n int) ([]byte, error) {
 	if n > cap(l.buf) {
 		l.buf = make([]byte, n, max(n, 256))

@@ -21,12 +21,13 @@ import (
 //	24+H            frames
 //	end-32    32    SHA-256 of everything before it
 //
-// A frame begins with its kind and its count, 4 bytes each:
+// A frame begins with its kind and the length of the rest, 4 bytes each; the rest is at most maxFrame bytes:
 //
-//	kind 1    names of endpoints: count times service, address, incarnation, each a 2-byte length and so many
-//	          bytes, at most maxNames in the file. Endpoints are numbered from 0 in the order of their names
-//	kind 2    sessions, count at most maxFrame: key 8, number of the endpoint 4, milliseconds since last seen 4 (at most MaxIdle)
-//	kind 3    end: count is 0; sessions in the file 8. It comes once, last
+//	kind 1    names of endpoints, each a service, an address and an incarnation, each of these a 2-byte length and so many
+//	          bytes. Endpoints are numbered from 0 in the order of their names in the file, which has at most maxNames
+//	          bytes of them
+//	kind 2    sessions, 16 bytes each: key 8, number of the endpoint 4, milliseconds since last seen 4 (at most MaxIdle)
+//	kind 3    end: how many sessions the file has, 8. It comes once, last
 //
 // Holds are not saved: the requests that had them end with the process. A held session was last seen when it was saved.
 const (
@@ -38,9 +39,10 @@ const (
 	frameSessions = 2
 	frameEnd      = 3
 
-	maxFrame     = 4096 // sessions
+	maxFrame     = 1 << 19
+	fullFrame    = 1 << 16 // bytes at which Save ends a frame
 	sessionBytes = 16
-	maxNames     = 256 << 20 // bytes of all names together
+	maxNames     = 256 << 20
 	maxAge       = int64(MaxIdle / time.Millisecond)
 	maxSaved     = 1 << 53 // milliseconds before or after 1970
 )
@@ -87,7 +89,6 @@ type saver struct {
 	numbered uint32
 
 	names     []byte // the next frame of names
-	newNames  int    // in it
 	nameBytes int    // in the file
 	sessions  []byte // the frame of sessions that follows it
 	total     int
@@ -125,7 +126,7 @@ func (s *saver) add(e Entry, now Instant) {
 	s.sessions = binary.LittleEndian.AppendUint32(s.sessions, ep.number)
 	s.sessions = binary.LittleEndian.AppendUint32(s.sessions, uint32(age))
 	s.total++
-	if len(s.sessions) == maxFrame*sessionBytes {
+	if len(s.sessions) >= fullFrame || len(s.names) >= fullFrame {
 		s.flush()
 	}
 }
@@ -137,7 +138,6 @@ func (s *saver) meet(id EndpointID) savedEndpoint {
 	if name, ep.named = s.describe(id); ep.named {
 		ep.number, ep.idle = s.numbered, s.idle(id)
 		s.numbered++
-		s.newNames++
 		for _, part := range [...]string{name.Service, name.Addr, name.Incarnation} {
 			if s.nameBytes += len(part); len(part) > math.MaxUint16 || s.nameBytes > maxNames {
 				s.fail(fmt.Errorf("session snapshot: endpoint %d: the names of endpoints are too long", id))
@@ -151,28 +151,26 @@ func (s *saver) meet(id EndpointID) savedEndpoint {
 	return ep
 }
 
-// flush writes the frames that have something in them.
+// flush writes the frames that have something in them, the names first: the sessions refer to them.
 func (s *saver) flush() {
-	if s.newNames > 0 {
-		s.frame(frameNames, s.newNames, s.names)
+	if len(s.names) > 0 {
+		s.frame(frameNames, s.names)
 	}
 	if len(s.sessions) > 0 {
-		s.frame(frameSessions, len(s.sessions)/sessionBytes, s.sessions)
+		s.frame(frameSessions, s.sessions)
 	}
-	s.names, s.newNames, s.sessions = s.names[:0], 0, s.sessions[:0]
+	s.names, s.sessions = s.names[:0], s.sessions[:0]
 }
 
 func (s *saver) end(sum hash.Hash) {
 	s.flush()
-	s.frame(frameEnd, 0, binary.LittleEndian.AppendUint64(nil, uint64(s.total)))
+	s.frame(frameEnd, binary.LittleEndian.AppendUint64(nil, uint64(s.total)))
 	s.write(sum.Sum(nil))
 }
 
-func (s *saver) frame(kind, count int, content []byte) {
-	var head [8]byte
-	binary.LittleEndian.PutUint32(head[:], uint32(kind))
-	binary.LittleEndian.PutUint32(head[4:], uint32(count))
-	s.write(head[:])
+func (s *saver) frame(kind uint32, content []byte) {
+	b := binary.LittleEndian.AppendUint32(nil, kind)
+	s.write(binary.LittleEndian.AppendUint32(b, uint32(len(content))))
 	s.write(content)
 }
 

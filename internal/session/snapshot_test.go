@@ -120,11 +120,11 @@ func TestTheLayoutOfASnapshot(t *testing.T) {
 	want = le.AppendUint32(want, 11)
 	want = le.AppendUint64(want, 1_800_000_000_000)
 	want = append(want, "fingerprint"...)
-	want = le.AppendUint32(le.AppendUint32(want, 1), 1)
+	want = le.AppendUint32(le.AppendUint32(want, 1), 25)
 	want = append(want, "\x04\x00cart\x0e\x00127.0.1.2:8080\x01\x00b"...)
-	want = le.AppendUint32(le.AppendUint32(want, 2), 1)
+	want = le.AppendUint32(le.AppendUint32(want, 2), 16)
 	want = append(want, "\x88\x77\x66\x55\x44\x33\x22\x11\x00\x00\x00\x00\x00\x01\x00\x00"...)
-	want = le.AppendUint32(le.AppendUint32(want, 3), 0)
+	want = le.AppendUint32(le.AppendUint32(want, 3), 8)
 	want = le.AppendUint64(want, 1)
 	sum := sha256.Sum256(want)
 	want = append(want, sum[:]...)
@@ -239,39 +239,45 @@ func TestAForeignOrHostileSnapshotIsRefused(t *testing.T) {
 		return le.AppendUint64(b, uint64(saved))
 	}
 	begin := prefix(1, 0, int64(testNow))
-	frame := func(before []byte, kind, count uint32, content string) []byte {
+	frame := func(before []byte, kind uint32, content string) []byte {
 		b := le.AppendUint32(bytes.Clone(before), kind)
-		b = le.AppendUint32(b, count)
+		b = le.AppendUint32(b, uint32(len(content)))
 		return append(b, content...)
 	}
-	name := frame(begin, frameNames, 1, "\x01\x00s\x01\x00a\x00\x00")
+	name := frame(begin, frameNames, "\x01\x00s\x01\x00a\x00\x00")
+	nameless := begin
+	for range 1 + MaxEndpoints*6/maxFrame {
+		nameless = frame(nameless, frameNames, strings.Repeat("\x00", maxFrame/6*6))
+	}
 	session := func(key, number, age uint32) string {
 		b := le.AppendUint64(nil, uint64(key))
 		b = le.AppendUint32(b, number)
 		return string(le.AppendUint32(b, age))
 	}
 	end := func(before []byte, sessions uint64) []byte {
-		return sealed(frame(before, frameEnd, 0, string(le.AppendUint64(nil, sessions))))
+		return sealed(frame(before, frameEnd, string(le.AppendUint64(nil, sessions))))
 	}
 	for what, c := range map[string]struct {
 		snapshot []byte
 		want     string
 	}{
-		"nothing":                         {nil, "cut off after byte 0"},
-		"a text":                          {[]byte("apiVersion: networking.istio.io/v1\nkind: Gateway\n"), "not a snapshot that Remora wrote"},
-		"a newer version":                 {sealed(prefix(2, 0, 0)), "it has version 2 and this program reads version 1 only"},
-		"bytes after the end":             {append(bytes.Clone(whole), 0), "bytes after the end"},
-		"two snapshots":                   {append(bytes.Clone(whole), whole...), "bytes after the end"},
-		"a header of 4 GiB":               {prefix(1, 1<<32-1, 0), "a header of 4294967295 bytes"},
-		"a time that is none":             {sealed(prefix(1, 0, -1<<63)), "the time -9223372036854775808"},
-		"an unknown frame":                {sealed(frame(begin, 4, 0, "")), "a frame of kind 4"},
-		"4 billion names":                 {frame(begin, frameNames, 1<<32-1, ""), "cut off"},
-		"4 billion names of nothing":      {frame(begin, frameNames, 1<<32-1, strings.Repeat("\x00", 6*MaxEndpoints)), "more than 1048575 endpoints"},
-		"4 billion sessions":              {frame(name, frameSessions, 1<<32-1, ""), "a frame of 4294967295 sessions"},
-		"a session of no endpoint":        {end(frame(name, frameSessions, 1, session(1, 1, 0)), 1), "a session of endpoint 1 of 1"},
-		"a session older than any can be": {end(frame(name, frameSessions, 1, session(1, 0, 1<<32-1)), 1), "a session last seen 4294967295 ms before"},
-		"a session twice":                 {end(frame(name, frameSessions, 2, session(1, 0, 0)+session(1, 0, 0)), 2), "the session 0000000000000001 twice"},
-		"fewer sessions than it says":     {end(frame(name, frameSessions, 1, session(1, 0, 0)), 2), "1 sessions where it says 2"},
+		"nothing":                          {nil, "cut off after byte 0"},
+		"a text":                           {[]byte("apiVersion: networking.istio.io/v1\nkind: Gateway\n"), "not a snapshot that Remora wrote"},
+		"a newer version":                  {sealed(prefix(2, 0, 0)), "it has version 2 and this program reads version 1 only"},
+		"bytes after the end":              {append(bytes.Clone(whole), 0), "bytes after the end"},
+		"two snapshots":                    {append(bytes.Clone(whole), whole...), "bytes after the end"},
+		"a header of 4 GiB":                {prefix(1, 1<<32-1, 0), "a header of 4294967295 bytes"},
+		"a time that is none":              {sealed(prefix(1, 0, -1<<63)), "the time -9223372036854775808"},
+		"an unknown frame":                 {sealed(frame(begin, 4, "")), "a frame of kind 4"},
+		"a frame of 4 GiB":                 {append(bytes.Clone(begin), "\x01\x00\x00\x00\xff\xff\xff\xff"...), "a frame of 4294967295 bytes"},
+		"more endpoints than there can be": {nameless, "more than 1048575 endpoints"},
+		"a name longer than its frame":     {frame(begin, frameNames, "\x02\x00s"), "a name that is longer than its frame"},
+		"half a name":                      {frame(begin, frameNames, "\x01\x00s\x00\x00\x00"), "a name that is longer than its frame"},
+		"half a session":                   {frame(name, frameSessions, session(1, 0, 0)[:8]), "half a session"},
+		"a session of no endpoint":         {end(frame(name, frameSessions, session(1, 1, 0)), 1), "a session of endpoint 1 of 1"},
+		"a session older than any can be":  {end(frame(name, frameSessions, session(1, 0, 1<<32-1)), 1), "a session last seen 4294967295 ms before"},
+		"a session twice":                  {end(frame(name, frameSessions, session(1, 0, 0)+session(1, 0, 0)), 2), "the session 0000000000000001 twice"},
+		"fewer sessions than it says":      {end(frame(name, frameSessions, session(1, 0, 0)), 2), "1 sessions where the end says 2"},
 	} {
 		t.Run(what, func(t *testing.T) { refused(t, c.snapshot, c.want) })
 	}
