@@ -40,8 +40,8 @@ var dependencyRow = regexp.MustCompile("(?m)^\\| `([^`]+)` \\|(.*)\\|$")
 // DependenciesFile is where each direct dependency has its reason.
 const DependenciesFile = "docs/dependencies.md"
 
-// CheckDependencies reports direct dependencies that DependenciesFile gives no reason for, and reasons for what is not a
-// direct dependency.
+// CheckDependencies reports direct dependencies that DependenciesFile gives no reason for, reasons for what is not a direct
+// dependency, and differences between the direct dependencies in go.mod and what Go files import.
 func CheckDependencies(m *Module) []Violation {
 	var found []Violation
 	reasons := map[string]bool{}
@@ -55,10 +55,27 @@ func CheckDependencies(m *Module) []Violation {
 			found = append(found, Violation{DependenciesFile, module + " is no direct dependency in go.mod", "take the line out"})
 		}
 	}
+	unused := slices.Clone(m.Requires)
+	for _, f := range m.Files {
+		for _, spec := range f.Syntax.Imports {
+			target := importPath(spec)
+			if isStandard(target) || within(target, m.Path) {
+				continue
+			}
+			provides := func(module string) bool { return within(target, module) }
+			if !slices.ContainsFunc(m.Requires, provides) {
+				found = append(found, Violation{m.at(spec.Pos()), target + " is of no direct dependency in go.mod", "run go mod tidy"})
+			}
+			unused = slices.DeleteFunc(unused, provides)
+		}
+	}
 	for _, module := range m.Requires {
 		if !reasons[module] {
 			found = append(found, Violation{"go.mod", module + " is not in " + DependenciesFile, "add it with its reason in one line, or do without it"})
 		}
+	}
+	for _, module := range unused {
+		found = append(found, Violation{"go.mod", "nothing imports " + module, "run go mod tidy"})
 	}
 	return found
 }

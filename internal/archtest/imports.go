@@ -27,7 +27,7 @@ var above = slices.Concat(wiring, []string{"bench", "cli", "cmd"})
 var coreModules = []string{"github.com/dchest/siphash"}
 
 // testModules are the modules that only tests may import.
-var testModules = []string{"github.com/go-json-experiment/json"}
+var testModules = []string{"github.com/go-json-experiment/json", "golang.org/x/tools"}
 
 // mayImport says which units of the module each unit may import, besides itself. A unit that is not here is an adapter.
 var mayImport = map[string][]string{
@@ -94,14 +94,19 @@ func (m *Module) judge(from, target string) (what, do string) {
 	}
 }
 
-// judgeForeign judges imports of other modules. Packages of the standard library have no dot in their first element.
-func judgeForeign(from, target string) (what, do string) {
+// isStandard reports whether an import is of the standard library: its first element has no dot.
+func isStandard(target string) bool {
 	first, _, _ := strings.Cut(target, "/")
-	if !strings.Contains(first, ".") {
+	return !strings.Contains(first, ".")
+}
+
+// judgeForeign judges imports of other modules.
+func judgeForeign(from, target string) (what, do string) {
+	if isStandard(target) || forTests(from) {
 		return "", ""
 	}
 	if slices.ContainsFunc(testModules, func(m string) bool { return within(target, m) }) {
-		return fmt.Sprintf("%s imports %s, which is for tests only", from, target), "use encoding/json or the fields package"
+		return fmt.Sprintf("%s imports %s, which is for tests only", from, target), "import it in a _test.go file, or do without it"
 	}
 	if slices.Contains(core, from) && !slices.ContainsFunc(coreModules, func(m string) bool { return within(target, m) }) {
 		return fmt.Sprintf("the core package %s imports %s", from, target), "the core has the standard library and siphash; put what needs more into an adapter"

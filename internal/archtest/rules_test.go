@@ -49,6 +49,7 @@ func TestImportArrows(t *testing.T) {
 		{"app may import adapters", "internal/app", own + "internal/gateway", ""},
 		{"cli may skip a layer", "internal/cli", own + "internal/affinity", ""},
 		{"a suite for tests may import adapters", "internal/decisiontest", own + "internal/config", ""},
+		{"a suite for tests may import what only tests may", "internal/decisiontest", "golang.org/x/tools/txtar", ""},
 		{"main may import cli", "cmd/remora", own + "internal/cli", ""},
 		{"the tour may import the examples", "internal/demo", own + "examples", ""},
 
@@ -147,7 +148,11 @@ func TestSizes(t *testing.T) {
 }
 
 func TestDependencies(t *testing.T) {
-	m := module(t, DependenciesFile, "| module | reason |\n|---|---|\n| `example.com/used` | for this |\n| `example.com/bare` | |\n| `example.com/old` | for that |\n")
+	m := module(t,
+		DependenciesFile, "| module | reason |\n|---|---|\n| `example.com/used` | for this |\n| `example.com/bare` | |\n| `example.com/old` | for that |\n",
+		"internal/a/a.go", "package a\n\nimport (\n\t_ \"example.com/used/deep\"\n\t_ \"example.com/far\"\n\t_ \"example.com/m/internal/b\"\n\t_ \"os\"\n)\n",
+		"internal/a/a_test.go", "package a\n\nimport _ \"example.com/bare\"\n",
+	)
 	m.parseGoMod(`module example.com/m
 
 require example.com/single v1.0.0
@@ -161,7 +166,9 @@ require (
 	expect(t, CheckDependencies(m),
 		"example.com/bare has no reason",
 		"example.com/old is no direct dependency",
-		"go.mod: example.com/single is not in docs/dependencies.md")
+		"internal/a/a.go:5: example.com/far is of no direct dependency",
+		"go.mod: example.com/single is not in docs/dependencies.md",
+		"go.mod: nothing imports example.com/single")
 }
 
 func TestLinks(t *testing.T) {
