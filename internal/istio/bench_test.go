@@ -99,8 +99,11 @@ func BenchmarkCompile(b *testing.B) {
 }
 
 func TestTenThousandRoutesAreCompiled(t *testing.T) {
-	for _, one := range []bool{true, false} {
-		c, diags := istio.Compile(manyRoutes(10000, one), istio.Options{})
+	for _, shape := range []struct {
+		routes int
+		one    bool
+	}{{10000, true}, {10000, false}} {
+		c, diags := istio.Compile(manyRoutes(shape.routes, shape.one), istio.Options{})
 		if len(diags) != 0 {
 			t.Fatal(said(diags))
 		}

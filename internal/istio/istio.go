@@ -48,7 +48,7 @@ type Options struct {
 func Compile(set *resource.Set, o Options) (affinity.Config, diag.List) {
 	c := &compiler{
 		set: set, namespace: cmp.Or(o.Namespace, DefaultNamespace), addresses: o.Addresses,
-		said: map[diag.Diagnostic]struct{}{}, index: map[string]int{},
+		said: map[diag.Diagnostic]struct{}{}, index: map[string]int{}, bound: map[string][]*virtualService{},
 	}
 	c.refuseUnsupported()
 	c.registry = c.readServices()
@@ -57,10 +57,10 @@ func Compile(set *resource.Set, o Options) (affinity.Config, diag.List) {
 	gateways := c.readGateways()
 	virtualServices := c.readVirtualServices(gateways)
 	for _, p := range portsOf(gateways) {
-		c.config.Routes.Listeners = append(c.config.Routes.Listeners, c.compilePort(p, virtualServices))
+		c.config.Routes.Listeners = append(c.config.Routes.Listeners, c.compilePort(p))
 		c.config.Listeners = append(c.config.Listeners, c.policies.listener(p))
 	}
-	c.warnUnusedRules(virtualServices)
+	c.warnUnusedRules(virtualServices, gateways)
 	c.finishServices()
 	c.warnUnusedDestinationRules()
 	c.diags.Sort()
@@ -76,6 +76,7 @@ type compiler struct {
 	registry *registry
 	rules    *ruleIndex
 	policies *policies
+	bound    map[string][]*virtualService // by Gateway, in the order of their rules
 
 	config affinity.Config
 	routed []*routedService // parallel to config.Services

@@ -11,17 +11,12 @@ import (
 
 // compilePort makes the rules of one port. As istiod does, every server takes its VirtualServices in their order, each host
 // that both have gets their rules, and per host what matches everything goes to the end.
-func (c *compiler) compilePort(p *port, list []*virtualService) route.Listener {
+func (c *compiler) compilePort(p *port) route.Listener {
 	pc := &portCompiler{c: c, port: p, hosts: map[string][]part{}, destinations: map[*rule][]route.Destination{}}
 	for _, s := range p.servers {
-		for _, vs := range list {
-			if slices.Contains(vs.gateways, s.gateway.name) {
-				pc.bind(s, vs)
-			}
+		for _, vs := range c.bound[s.gateway.name] {
+			pc.bind(s, vs)
 		}
-	}
-	for _, vs := range list {
-		pc.warnUnbound(vs)
 	}
 	out := route.Listener{Port: p.number}
 	// Hosts with the same parts have the same rules: they become one virtual host.
@@ -45,7 +40,6 @@ type portCompiler struct {
 	c            *compiler
 	port         *port
 	hosts        map[string][]part
-	bound        []*virtualService
 	destinations map[*rule][]route.Destination
 }
 
@@ -61,7 +55,7 @@ func (pc *portCompiler) bind(s *server, vs *virtualService) {
 	if len(hosts) == 0 {
 		return
 	}
-	pc.bound = append(pc.bound, vs)
+	vs.reached = appendOnce(vs.reached, s.gateway.name)
 	p := part{vs, s.gateway.name}
 	if len(pc.reached(p)) == 0 {
 		return // without a rule there is no host: a wildcard of others may serve it
@@ -69,19 +63,6 @@ func (pc *portCompiler) bind(s *server, vs *virtualService) {
 	for _, h := range hosts {
 		if !slices.Contains(pc.hosts[h], p) {
 			pc.hosts[h] = append(pc.hosts[h], p)
-		}
-	}
-}
-
-// warnUnbound says when a VirtualService has no host in common with the servers of its gateways.
-func (pc *portCompiler) warnUnbound(vs *virtualService) {
-	if slices.Contains(pc.bound, vs) {
-		return
-	}
-	for _, s := range pc.port.servers {
-		if slices.Contains(vs.gateways, s.gateway.name) {
-			pc.c.warnAt(vs.object, "spec.hosts", fmt.Sprintf("none of the hosts is among those of Gateway %s on port %d", s.gateway.name, pc.port.number),
-				"a host of the VirtualService must be a host of the server or fit its wildcard, and the server's namespace/ must be the VirtualService's")
 		}
 	}
 }

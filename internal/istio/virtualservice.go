@@ -18,6 +18,7 @@ type virtualService struct {
 	object   resource.Object[*networkingv1.VirtualService]
 	hosts    []string // full names in lower case
 	gateways []string // namespace/name
+	reached  []string // those of the gateways that have a host in common with it
 	rules    []*rule
 }
 
@@ -78,8 +79,15 @@ func (c *compiler) readVirtualServices(gateways []*gateway) []*virtualService {
 		}
 	}
 	out := slices.Concat(own, named, all)
+	for _, vs := range out {
+		for _, g := range vs.gateways {
+			if list := c.bound[g]; len(list) == 0 || list[len(list)-1] != vs { // it may name a Gateway twice
+				c.bound[g] = append(list, vs)
+			}
+		}
+	}
 	for _, g := range gateways {
-		if !slices.ContainsFunc(out, func(vs *virtualService) bool { return slices.Contains(vs.gateways, g.name) }) {
+		if len(c.bound[g.name]) == 0 {
 			c.warnAt(g.object, "metadata.name", "no VirtualService is bound to the Gateway: every request gets 404", "add it to the gateways of a VirtualService")
 		}
 	}
@@ -182,17 +190,17 @@ func (c *compiler) checkDestinations(o resource.Object[*networkingv1.VirtualServ
 	}
 }
 
-// warnUnusedRules tells of matches that no port of any Gateway can lead to.
-func (c *compiler) warnUnusedRules(list []*virtualService) {
+// warnUnusedRules tells of VirtualServices and of matches that no request can get to.
+func (c *compiler) warnUnusedRules(list []*virtualService, gateways []*gateway) {
 	for _, vs := range list {
-		bound := false
-		for _, r := range vs.rules {
-			for _, a := range r.alternatives {
-				bound = bound || a.used
+		for _, g := range gateways {
+			if slices.Contains(vs.gateways, g.name) && !slices.Contains(vs.reached, g.name) {
+				c.warnAt(vs.object, "spec.hosts", "none of the hosts is among those of Gateway "+g.name,
+					"a host of the VirtualService must be a host of a server or fit its wildcard, and the server's namespace/ must be the VirtualService's")
 			}
 		}
-		if !bound {
-			continue // compilePort has said why
+		if len(vs.reached) == 0 {
+			continue
 		}
 		for _, r := range vs.rules {
 			for _, a := range r.alternatives {
