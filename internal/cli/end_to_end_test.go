@@ -143,6 +143,21 @@ func TestTheToolsAgreeWithTheGateway(t *testing.T) {
 	}
 }
 
+func TestTheManualHasEveryMetric(t *testing.T) {
+	t.Parallel()
+	manual, err := os.ReadFile("../../docs/operating.md")
+	must(t, err)
+	g := serve(t, "-f", configure(t, startBackends(t, "backend-1", 1)), "--access-log", "json", "--session-file", filepath.Join(t.TempDir(), "sessions"))
+	g.hit(annAt1)
+	_, body := g.adminGet("/metrics")
+	for line := range strings.Lines(body) {
+		rest, ok := strings.CutPrefix(line, "# HELP remora_")
+		if name, _, _ := strings.Cut(rest, " "); ok && !strings.Contains(string(manual), "| `remora_"+name+"` |") {
+			t.Errorf("docs/operating.md does not have remora_%s", name)
+		}
+	}
+}
+
 func TestABadReloadKeepsTheConfigurationAndSaysWhy(t *testing.T) {
 	t.Parallel()
 	folder := configure(t, startBackends(t, "backend-1", 1))
