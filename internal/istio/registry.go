@@ -114,11 +114,18 @@ func (c *compiler) readService(r *registry, o resource.Object[*corev1.Service]) 
 		if p.Protocol != "" && p.Protocol != corev1.ProtocolTCP {
 			continue
 		}
+		field := fmt.Sprintf("spec.ports[%d]", i)
+		if p.Port < 1 || p.Port > 65535 {
+			c.errorAt(o, field+".port", fmt.Sprintf("port %d is not in 1 to 65535", p.Port), "")
+		}
+		if slices.ContainsFunc(s.ports, func(other servicePort) bool { return other.name == p.Name || other.number == uint16(p.Port) }) {
+			c.errorAt(o, field, "the number or the name of the port is there twice", "with several ports, each has a name of its own")
+		}
 		protocol := p.Name
 		if p.AppProtocol != nil {
 			protocol = strings.TrimPrefix(*p.AppProtocol, "kubernetes.io/")
 		}
-		s.ports = append(s.ports, servicePort{number: uint16(p.Port), name: p.Name, field: fmt.Sprintf("spec.ports[%d]", i), http2: speaksHTTP2(protocol)})
+		s.ports = append(s.ports, servicePort{number: uint16(p.Port), name: p.Name, field: field, http2: speaksHTTP2(protocol)})
 	}
 	c.addService(r, "metadata.name", s)
 }
