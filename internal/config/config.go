@@ -80,9 +80,7 @@ type leftOut struct {
 }
 
 func (ld *load) file(f file) {
-	for _, d := range parse(f.path, f.data, ld.report) {
-		ld.document(f.path, &d, "", "")
-	}
+	parse(f.path, f.data, ld.report, func(n *node) { ld.document(f.path, n, "", "") })
 }
 
 // document reads an object, or a list of them. The elements of a typed list have its version and kind.

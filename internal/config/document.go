@@ -90,14 +90,13 @@ func blank(chunk []byte) bool {
 	return true
 }
 
-// parse gives the documents of one file.
-func parse(file string, data []byte, report *reporter) []node {
+// parse gives the documents of one file, one at a time: each takes several times its text.
+func parse(file string, data []byte, report *reporter, each func(*node)) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	if line, what := unreadable(data); what != "" {
 		report.errorAt(diag.Position{File: file, Line: line}, "", "", what, "save the file as plain text in UTF-8")
-		return nil
+		return
 	}
-	var docs []node
 	count := 0
 	for offset, chunk := range chunks(data) {
 		if blank(chunk) {
@@ -112,31 +111,29 @@ func parse(file string, data []byte, report *reporter) []node {
 				fmt.Sprintf("the document is too large: %d characters in it may begin a value, at most %d are read", n, maxMarks), "split it into several")
 			continue
 		}
-		docs = append(docs, parseChunk(file, offset, chunk, report)...)
+		parseChunk(file, offset, chunk, report, each)
 	}
-	return docs
 }
 
-func parseChunk(file string, offset int, chunk []byte, report *reporter) []node {
-	var docs []node
+func parseChunk(file string, offset int, chunk []byte, report *reporter, each func(*node)) {
 	decoder := yaml.NewDecoder(bytes.NewReader(chunk))
 	for {
 		var y yaml.Node
 		err := decoder.Decode(&y)
 		if errors.Is(err, io.EOF) {
-			return docs
+			return
 		}
 		if err != nil {
 			line, what, remedy := syntaxError(chunk, err)
 			report.errorAt(diag.Position{File: file, Line: line + offset}, "", "", what, remedy)
-			return docs
+			return
 		}
 		if len(y.Content) == 0 {
 			continue
 		}
 		b := builder{report: report, file: file, offset: offset, root: y.Content[0], open: map[*yaml.Node]bool{}}
 		if n, ok := b.build(b.root, 0); ok && n.kind != null {
-			docs = append(docs, n)
+			each(&n)
 		}
 	}
 }

@@ -102,17 +102,17 @@ func FuzzLocate(f *testing.F) {
 	f.Add([]byte("a: [1, {b: c}]\n"), "a[7].b")
 	f.Add([]byte("a: {'x]': 1, 'y.z': {'': 2}}\n"), "a[x]].b[")
 	f.Fuzz(func(t *testing.T, data []byte, field string) {
-		for _, d := range parse("f.yaml", data, &reporter{}) {
-			l := newLocator("f.yaml", &d)
+		parse("f.yaml", data, &reporter{}, func(d *node) {
+			l := newLocator("f.yaml", d)
 			if p := l.Locate(field); p.File != "f.yaml" || p.Line < 1 || p.Line > breaks(data)+1 {
 				t.Errorf("%q is at %v", field, p)
 			}
-			walk(&d, nil, func(path []step, n *node) {
+			walk(d, nil, func(path []step, n *node) {
 				if p := l.Locate(render(path)); p.Line != int(n.at) {
 					t.Errorf("%s is at %v, want line %d", render(path), p, n.at)
 				}
 			})
-		}
+		})
 	})
 }
 

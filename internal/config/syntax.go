@@ -26,9 +26,9 @@ func syntaxError(chunk []byte, err error) (line int, what, remedy string) {
 	defer func() { line = min(max(line, 1), lines) }()
 	switch {
 	case message == "did not find expected ',' or ']'":
-		return line + 1, "the list that begins here with [ is not closed, or a comma is missing", "end it with ]"
+		return line + 1, "a list in [ ] is not closed or lacks a comma, here or below", ""
 	case message == "did not find expected ',' or '}'":
-		return line + 1, "the mapping that begins here with { is not closed, or a comma is missing", "end it with }"
+		return line + 1, "a mapping in { } is not closed or lacks a comma, here or below", ""
 	case message == "found unexpected end of stream":
 		return line, "the quotes that begin here are not closed", ""
 	case message == "could not find expected ':'":
