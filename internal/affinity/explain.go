@@ -71,6 +71,9 @@ func (e *Engine) explainSession(t *Trace, svc *Service, req *Request, now sessio
 		}
 		if ep != nil && ep.serves(now) {
 			proposed, state, why = ep, SessionExisting, "the session is live, and its replica serves it"
+			if e.told.has(key) {
+				state, why = SessionMoved, "an operator moved the live session to this replica, which has not been told yet"
+			}
 		} else {
 			state, why = SessionMoved, "the session is live, but its replica is gone or its drain deadline has passed: placed anew"
 		}

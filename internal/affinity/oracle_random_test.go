@@ -122,7 +122,11 @@ func (l *randomLife) request(step int) {
 	}}
 	want := l.oracle.request(service, user, l.now)
 	dec := new(affinity.Decision)
+	trace := l.engine.Explain(req, l.now)
 	l.engine.Decide(req, dec, l.now)
+	if err := explains(trace, dec); err != nil {
+		l.fail(step, err)
+	}
 	for tries := 0; ; tries++ {
 		if err := want.check(dec); err != nil {
 			l.fail(step, fmt.Errorf("%s of %s after %d moves: %w", user, service, tries, err))
@@ -144,6 +148,20 @@ func (l *randomLife) request(step int) {
 		l.engine.Move(dec, l.now)
 	}
 	l.open = append(l.open, openRequest{dec, want.sessionID})
+}
+
+// explains compares what Explain said of a request with what Decide then decided.
+func explains(trace *affinity.Trace, dec *affinity.Decision) error {
+	if !dec.Problem.IsZero() {
+		if trace.Problem == nil || trace.Problem.Code != dec.Problem.Code {
+			return fmt.Errorf("explained as %+v, decided as %s", trace.Problem, dec.Problem.Code)
+		}
+		return nil
+	}
+	if trace.Problem != nil || trace.Choice != dec.Endpoint.Addr || trace.Session != dec.Session.String() {
+		return fmt.Errorf("explained as %s %s (%+v), decided as %v %s", trace.Session, trace.Choice, trace.Problem, dec.Session, dec.Endpoint.Addr)
+	}
+	return nil
 }
 
 func (l *randomLife) release() {

@@ -33,6 +33,14 @@ func (u *untold) add(k session.Key, ep session.EndpointID) bool {
 	return true
 }
 
+// has reports whether a session is remembered.
+func (u *untold) has(k session.Key) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	_, ok := u.m[k]
+	return ok
+}
+
 // take forgets a session and reports whether it was remembered.
 func (u *untold) take(k session.Key) bool {
 	if u.n.Load() == 0 {

@@ -1,0 +1,220 @@
+package affinity_test
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/remora-proxy/remora/internal/affinity"
+	"github.com/remora-proxy/remora/internal/problem"
+	"github.com/remora-proxy/remora/internal/route"
+	"github.com/remora-proxy/remora/internal/session"
+)
+
+// with makes an engine with the use case's configuration after change has been at it.
+func with(t *testing.T, o affinity.Options, change func(*affinity.Config)) *affinity.Engine {
+	t.Helper()
+	if o.Store == nil {
+		o.Store = newStore()
+	}
+	e := affinity.New(o)
+	c := useCase(3, 4)
+	if change != nil {
+		change(&c)
+	}
+	s, err := affinity.Compile(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Apply(s, 0); err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+const someday = session.Instant(1_000_000)
+
+func TestWithoutAConfigurationThereIsNoRoute(t *testing.T) {
+	dec := ask(affinity.New(affinity.Options{Store: newStore()}), "ann", someday)
+	if dec.Problem.Code != problem.NoRoute {
+		t.Errorf("got %+v", dec.Problem)
+	}
+}
+
+func TestAFullTableStillServesByHashAndCountsIt(t *testing.T) {
+	e := with(t, affinity.Options{Store: session.NewTable(session.Options{MaxSessions: 10})}, nil)
+	where := map[string]string{}
+	for round := range 2 {
+		unbound := 0
+		for i := range 50 {
+			user := fmt.Sprint("user-", i)
+			dec := ask(e, user, someday)
+			if !dec.Problem.IsZero() {
+				t.Fatalf("%s got %+v", user, dec.Problem)
+			}
+			if dec.Session == affinity.SessionNone {
+				unbound++
+			}
+			if round > 0 && where[user] != dec.Endpoint.Addr {
+				t.Errorf("%s went to %s and then to %s", user, where[user], dec.Endpoint.Addr)
+			}
+			where[user] = dec.Endpoint.Addr
+			e.Release(dec, someday)
+		}
+		if unbound != 40 {
+			t.Errorf("%d users have no session, want all but the 10 that have room", unbound)
+		}
+	}
+	if st := e.Stats(); st.Services[0].TableFull != 80 {
+		t.Errorf("%d were counted, want 80", st.Services[0].TableFull)
+	}
+}
+
+func TestAClientWithoutTheCookieIsGivenOne(t *testing.T) {
+	e := with(t, affinity.Options{Nonce: 1}, func(c *affinity.Config) {
+		c.Services[0].Key = affinity.Key{Kind: affinity.CookieKey, Name: "user", TTL: time.Hour, SetTTL: true, Path: "/shop"}
+	})
+	seen := map[string]bool{}
+	for range 100 {
+		first := ask(e, "", someday)
+		pair, attributes, _ := strings.Cut(first.SetCookie, ";")
+		if first.Session != affinity.SessionNew || attributes != " Max-Age=3600; Path=/shop; HttpOnly" || seen[pair] {
+			t.Fatalf("session %v, Set-Cookie: %q", first.Session, first.SetCookie)
+		}
+		seen[pair] = true
+		second := new(affinity.Decision)
+		e.Decide(&affinity.Request{Request: route.Request{Port: 80, Path: "/", Headers: []route.Header{
+			{Name: "target", Value: "backend-1"}, {Name: "cookie", Value: "a=b; " + pair},
+		}}}, second, someday)
+		if second.Session != affinity.SessionExisting || second.Endpoint != first.Endpoint || second.SetCookie != "" {
+			t.Fatalf("with the cookie: %v at %s, Set-Cookie: %q", second.Session, second.Endpoint.Addr, second.SetCookie)
+		}
+	}
+	// A gateway that starts anew hands out other cookies, also with the same hash key.
+	again := with(t, affinity.Options{Nonce: 2}, func(c *affinity.Config) {
+		c.Services[0].Key = affinity.Key{Kind: affinity.CookieKey, Name: "user", TTL: time.Hour, SetTTL: true}
+	})
+	for range 100 {
+		if pair, _, _ := strings.Cut(ask(again, "", someday).SetCookie, ";"); seen[pair] {
+			t.Fatalf("the cookie %s was given out twice", pair)
+		}
+	}
+}
+
+func TestManyFirstRequestsOfOneUserAtOnceFollowTheFirst(t *testing.T) {
+	e := with(t, affinity.Options{}, nil)
+	for i := range 200 {
+		user := fmt.Sprint("user-", i)
+		decs := make([]*affinity.Decision, 8)
+		var all sync.WaitGroup
+		for j := range decs {
+			all.Go(func() { decs[j] = ask(e, user, someday) })
+		}
+		all.Wait()
+		began := 0
+		for _, dec := range decs {
+			if dec.Session == affinity.SessionNew {
+				began++
+			}
+			if dec.Endpoint != decs[0].Endpoint {
+				t.Fatalf("%s is at %s and at %s", user, dec.Endpoint.Addr, decs[0].Endpoint.Addr)
+			}
+			e.Release(dec, someday)
+		}
+		if began != 1 {
+			t.Fatalf("the session of %s began %d times", user, began)
+		}
+	}
+}
+
+func TestManyRequestsThatGiveUpOneReplicaAtOnceFollowTheFirst(t *testing.T) {
+	e := with(t, affinity.Options{}, nil)
+	now := someday
+	for i := range 100 {
+		now = now.Add(30 * time.Second)
+		user := fmt.Sprint("user-", i)
+		e.Release(ask(e, user, now), now)
+		decs := make([]*affinity.Decision, 8)
+		for j := range decs {
+			decs[j] = ask(e, user, now)
+		}
+		failed := decs[0].Endpoint
+		var all sync.WaitGroup
+		for _, dec := range decs {
+			all.Go(func() { e.Move(dec, now) })
+		}
+		all.Wait()
+		told := 0
+		for _, dec := range decs {
+			if dec.Session == affinity.SessionMoved {
+				told++
+			}
+			if dec.Endpoint == failed || dec.Endpoint != decs[0].Endpoint {
+				t.Fatalf("%s was at %s, is at %s and at %s", user, failed.Addr, dec.Endpoint.Addr, decs[0].Endpoint.Addr)
+			}
+			e.Release(dec, now)
+		}
+		if told != 1 {
+			t.Fatalf("the backend of %s was told %d times that the session moved", user, told)
+		}
+		e.Connected(&affinity.Decision{Endpoint: failed})
+	}
+	for _, ep := range e.EndpointStats(now) {
+		if ep.InFlight != 0 {
+			t.Errorf("%s has %d requests in flight", ep.Addr, ep.InFlight)
+		}
+	}
+}
+
+func TestReleaseCountsOnce(t *testing.T) {
+	e := with(t, affinity.Options{}, nil)
+	dec, other := ask(e, "ann", someday), ask(e, "ann", someday)
+	e.Release(dec, someday)
+	e.Release(dec, someday)
+	later := someday.Add(time.Hour)
+	if dec := ask(e, "ann", later); dec.Session != affinity.SessionExisting {
+		t.Errorf("the session is %v, though a request of it is in flight", dec.Session)
+	}
+	e.Release(other, later)
+}
+
+func TestRoundRobinTakesTurnsAndLeastRequestTheLessLoaded(t *testing.T) {
+	for _, test := range []struct {
+		lb   affinity.LoadBalancer
+		most int // of 400 requests over 4 replicas, none of which ends
+	}{{affinity.RoundRobin, 100}, {affinity.LeastRequest, 110}, {affinity.Random, 160}} {
+		e := with(t, affinity.Options{}, func(c *affinity.Config) {
+			c.Services[0].Key, c.Services[0].LoadBalancer = affinity.Key{}, test.lb
+		})
+		for range 400 {
+			ask(e, "ann", someday)
+		}
+		for _, ep := range e.EndpointStats(someday)[:4] {
+			if ep.InFlight > test.most || ep.InFlight < 2*100-test.most {
+				t.Errorf("load balancer %d: %s has %d requests", test.lb, ep.Addr, ep.InFlight)
+			}
+		}
+	}
+}
+
+func TestCompileRefusesWhatItsMakersShouldHave(t *testing.T) {
+	for name, change := range map[string]func(*affinity.Config){
+		"two services of one name":      func(c *affinity.Config) { c.Services[1].Name = c.Services[0].Name },
+		"a bound of 1":                  func(c *affinity.Config) { c.Services[0].LoadBound = 1 },
+		"an idle time beyond the table": func(c *affinity.Config) { c.Services[0].IdleTimeout = session.MaxIdle + 1 },
+		"an endpoint twice":             func(c *affinity.Config) { c.Services[0].Endpoints[1] = c.Services[0].Endpoints[0] },
+		"a destination that is not there": func(c *affinity.Config) {
+			c.Routes.Listeners[0].Hosts[0].Rules[0].Destinations[0].Service = 3
+		},
+		"a rule that leads nowhere": func(c *affinity.Config) { c.Routes.Listeners[0].Hosts[0].Rules[0].Destinations = nil },
+		"one field promoted twice":  func(c *affinity.Config) { c.Listeners[0].Promote[1].Field = "Target" },
+	} {
+		c := useCase(3, 2)
+		change(&c)
+		if _, err := affinity.Compile(c); err == nil {
+			t.Errorf("%s: compiled", name)
+		}
+	}
+}
