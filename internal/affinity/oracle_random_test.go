@@ -19,6 +19,7 @@ type randomLife struct {
 	engine *affinity.Engine
 	oracle *oracle
 	now    session.Instant
+	swept  session.Instant
 	open   []openRequest
 }
 
@@ -57,8 +58,11 @@ func (l *randomLife) live(steps int) {
 		default:
 			l.moveByHand()
 		}
-		l.engine.SweepAll(l.now)
-		l.oracle.forget(l.now, l.open)
+		if l.now != l.swept {
+			l.swept = l.now
+			l.engine.SweepAll(l.now)
+			l.oracle.forget(l.now, l.open)
+		}
 	}
 	for len(l.open) > 0 {
 		l.release()
