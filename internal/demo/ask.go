@@ -150,7 +150,7 @@ func (t *tour) round(ctx context.Context, seats []seat, form func(seat) request)
 	case others == 0:
 		t.screen.print(plain, 3, "%s", form(seats[0]))
 	default:
-		t.screen.print(plain, 3, "%s  … and so %s", form(seats[0]), someOf(seats[1:]))
+		t.screen.print(plain, 3, "%s  … and the same for %s", form(seats[0]), someOf(seats[1:]))
 	}
 	answers := make([]answer, len(seats))
 	for i, s := range seats {

@@ -63,6 +63,9 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	defer func() {
 		d.stop()
+		if !o.Once && d.supervisor != nil {
+			d.screen.print(faint, 0, "All processes have ended.")
+		}
 		if err != nil && d.supervisor != nil {
 			d.screen.print(faint, 0, "The logs are kept: %s", filepath.Join(d.dir, logFolder))
 			return
