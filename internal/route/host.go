@@ -66,6 +66,9 @@ func (x *hostIndex) find(authority string) hostTarget {
 		return x.any
 	}
 	name := withoutPort(authority)
+	if t, ok := x.exact[name]; ok { // it is in lower case, as nearly all are
+		return t
+	}
 	for i := range len(name) {
 		if lower(name[i]) != name[i] {
 			var buf [256]byte

@@ -5,6 +5,12 @@ package route
 // few places that a request can be filed under and takes the alternative that comes first in the order of the rules, so its
 // cost does not grow with the number of exact conditions.
 type virtualHost struct {
+	filed *filed // nil: all are in rest
+	rest  []*matcher
+}
+
+// filed is the alternatives of a virtual host that are filed.
+type filed struct {
 	paths       map[string][]*matcher
 	authorities map[string][]*matcher
 	methods     map[string][]*matcher
@@ -13,7 +19,6 @@ type virtualHost struct {
 	prefixes    *prefixTree
 	foldPaths   map[string][]*matcher
 	foldPrefix  *prefixTree
-	rest        []*matcher
 }
 
 // namedIndexes has the alternatives that are filed under values of headers or query parameters, by the name.
@@ -78,32 +83,35 @@ func newVirtualHost(matchers []*matcher) *virtualHost {
 		}
 		// What m is filed under need not be checked again.
 		m.checks = append(m.checks[:best:best], m.checks[best+1:]...)
-		v.file(at, m)
+		if v.filed == nil {
+			v.filed = &filed{}
+		}
+		v.filed.file(at, m)
 	}
 	return v
 }
 
-func (v *virtualHost) file(p place, m *matcher) {
+func (f *filed) file(p place, m *matcher) {
 	switch p.part {
 	case partPath:
 		switch {
 		case p.kind == Prefix && p.fold:
-			filePrefix(&v.foldPrefix, p.value, m)
+			filePrefix(&f.foldPrefix, p.value, m)
 		case p.kind == Prefix:
-			filePrefix(&v.prefixes, p.value, m)
+			filePrefix(&f.prefixes, p.value, m)
 		case p.fold:
-			fileExact(&v.foldPaths, p.value, m)
+			fileExact(&f.foldPaths, p.value, m)
 		default:
-			fileExact(&v.paths, p.value, m)
+			fileExact(&f.paths, p.value, m)
 		}
 	case partAuthority:
-		fileExact(&v.authorities, p.value, m)
+		fileExact(&f.authorities, p.value, m)
 	case partMethod:
-		fileExact(&v.methods, p.value, m)
+		fileExact(&f.methods, p.value, m)
 	case partHeader:
-		v.headers.file(p, m)
+		f.headers.file(p, m)
 	default:
-		v.queries.file(p, m)
+		f.queries.file(p, m)
 	}
 }
 
@@ -156,43 +164,49 @@ func (s *search) try(matchers []*matcher) {
 
 // lookup finds the first alternative that matches.
 func (v *virtualHost) lookup(s *search) {
-	if v.paths != nil {
-		s.try(v.paths[s.path])
-	}
-	v.lookupHeaders(s)
-	for i := range v.queries.list {
-		q := &v.queries.list[i]
-		if value, there := queryValue(s.req.Query, q.name); there {
-			s.try(q.values[value])
-		}
-	}
-	if v.authorities != nil {
-		s.try(v.authorities[s.req.Authority])
-	}
-	if v.prefixes != nil {
-		v.prefixes.search(s, s.path)
-	}
-	if v.foldPaths != nil || v.foldPrefix != nil {
-		v.lookupFolded(s)
-	}
-	if v.methods != nil {
-		s.try(v.methods[s.req.Method])
+	if v.filed != nil {
+		v.filed.lookup(s)
 	}
 	s.try(v.rest)
 }
 
-func (v *virtualHost) lookupHeaders(s *search) {
-	if len(v.headers.list) > maxScans {
+func (f *filed) lookup(s *search) {
+	if f.paths != nil {
+		s.try(f.paths[s.path])
+	}
+	f.lookupHeaders(s)
+	for i := range f.queries.list {
+		q := &f.queries.list[i]
+		if value, there := queryValue(s.req.Query, q.name); there {
+			s.try(q.values[value])
+		}
+	}
+	if f.authorities != nil {
+		s.try(f.authorities[s.req.Authority])
+	}
+	if f.prefixes != nil {
+		f.prefixes.search(s, s.path)
+	}
+	if f.foldPaths != nil || f.foldPrefix != nil {
+		f.lookupFolded(s)
+	}
+	if f.methods != nil {
+		s.try(f.methods[s.req.Method])
+	}
+}
+
+func (f *filed) lookupHeaders(s *search) {
+	if len(f.headers.list) > maxScans {
 		for i := range s.req.Headers {
 			h := &s.req.Headers[i]
-			if at, is := v.headers.at[h.Name]; is {
-				s.try(v.headers.list[at].values[h.Value])
+			if at, is := f.headers.at[h.Name]; is {
+				s.try(f.headers.list[at].values[h.Value])
 			}
 		}
 		return
 	}
-	for i := range v.headers.list {
-		x := &v.headers.list[i]
+	for i := range f.headers.list {
+		x := &f.headers.list[i]
 		for j := range s.req.Headers {
 			if h := &s.req.Headers[j]; len(h.Name) == len(x.name) && h.Name == x.name {
 				s.try(x.values[h.Value])
@@ -201,7 +215,7 @@ func (v *virtualHost) lookupHeaders(s *search) {
 	}
 }
 
-func (v *virtualHost) lookupFolded(s *search) {
+func (f *filed) lookupFolded(s *search) {
 	folded := s.path
 	for i := range len(folded) {
 		if lower(folded[i]) != folded[i] {
@@ -209,8 +223,8 @@ func (v *virtualHost) lookupFolded(s *search) {
 			break
 		}
 	}
-	s.try(v.foldPaths[folded])
-	if v.foldPrefix != nil {
-		v.foldPrefix.search(s, folded)
+	s.try(f.foldPaths[folded])
+	if f.foldPrefix != nil {
+		f.foldPrefix.search(s, folded)
 	}
 }

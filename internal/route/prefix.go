@@ -10,7 +10,7 @@ type prefixTree struct {
 	label    string // what the edge to this node adds
 	matchers []*matcher
 	first    []byte // the first byte of each child's label
-	children []*prefixTree
+	children []prefixTree
 }
 
 func (t *prefixTree) add(prefix string, m *matcher) {
@@ -18,16 +18,17 @@ func (t *prefixTree) add(prefix string, m *matcher) {
 		i := bytes.IndexByte(t.first, prefix[0])
 		if i < 0 {
 			t.first = append(t.first, prefix[0])
-			t.children = append(t.children, &prefixTree{label: prefix, matchers: []*matcher{m}})
+			t.children = append(t.children, prefixTree{label: prefix, matchers: []*matcher{m}})
 			return
 		}
 		child := t.children[i]
 		n := commonPrefix(child.label, prefix)
 		if n < len(child.label) {
-			t.children[i] = &prefixTree{label: prefix[:n], first: []byte{child.label[n]}, children: []*prefixTree{child}}
+			first := child.label[n]
 			child.label = child.label[n:]
+			t.children[i] = prefixTree{label: prefix[:n], first: []byte{first}, children: []prefixTree{child}}
 		}
-		t, prefix = t.children[i], prefix[n:]
+		t, prefix = &t.children[i], prefix[n:]
 	}
 	t.matchers = append(t.matchers, m)
 }
@@ -43,7 +44,7 @@ func (t *prefixTree) search(s *search, path string) {
 		if i < 0 || !strings.HasPrefix(path, t.children[i].label) {
 			return
 		}
-		t = t.children[i]
+		t = &t.children[i]
 		path = path[len(t.label):]
 	}
 }
