@@ -2,6 +2,7 @@ package affinity_test
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -216,5 +217,16 @@ func TestCompileRefusesWhatItsMakersShouldHave(t *testing.T) {
 		if _, err := affinity.Compile(c); err == nil {
 			t.Errorf("%s: compiled", name)
 		}
+	}
+}
+
+func TestASessionIsFoundByTheClientsAddress(t *testing.T) {
+	e := with(t, affinity.Options{}, func(c *affinity.Config) { c.Services[0].Key = affinity.Key{Kind: affinity.SourceIPKey} })
+	dec := new(affinity.Decision)
+	e.Decide(&affinity.Request{Request: route.Request{
+		Port: 80, Path: "/", Headers: []route.Header{{Name: "target", Value: "backend-1"}}, Source: netip.MustParseAddr("::ffff:10.1.2.3"),
+	}}, dec, someday)
+	if v, err := e.Session("backend-1", "10.1.2.3", someday); err != nil || v.Endpoint != dec.Endpoint.Addr {
+		t.Errorf("got %+v, %v; the session is at %s", v, err, dec.Endpoint.Addr)
 	}
 }

@@ -112,7 +112,7 @@ func (e *Engine) Session(service, user string, now session.Instant) (SessionView
 }
 
 func (e *Engine) sessionView(svc *Service, user string, now session.Instant) (SessionView, error) {
-	entry, live := e.store.Peek(svc.sessionKey(user), now, svc.IdleTimeout)
+	entry, live := e.store.Peek(svc.keyOf(user), now, svc.IdleTimeout)
 	if !live {
 		return SessionView{}, fmt.Errorf("%w of this user at %s", ErrNoSession, svc.Name)
 	}
@@ -138,7 +138,7 @@ func (e *Engine) MoveSession(service, user, endpoint string, now session.Instant
 	if i < 0 {
 		return SessionView{}, fmt.Errorf("%w of %s as %q that serves", ErrNoEndpoint, svc.Name, endpoint)
 	}
-	to, key := svc.endpoints[i], svc.sessionKey(user)
+	to, key := svc.endpoints[i], svc.keyOf(user)
 	for range claimTries {
 		entry, live := e.store.Peek(key, now, svc.IdleTimeout)
 		if !live {

@@ -2,6 +2,7 @@ package affinity
 
 import (
 	"encoding/hex"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/remora-proxy/remora/internal/problem"
 	"github.com/remora-proxy/remora/internal/route"
+	"github.com/remora-proxy/remora/internal/session"
 )
 
 // userKey reads the key of a service's sessions out of a request: "" when it is not there. For a cookie that has to be set, it
@@ -42,16 +44,27 @@ func findKey(k *Key, req *route.Request) (string, problem.Problem) {
 		return queryValue(req.Query, k.Name), problem.Problem{}
 	case SourceIPKey:
 		if req.Source.IsValid() {
-			return sourceKey(req), problem.Problem{}
+			return addressKey(req.Source), problem.Problem{}
 		}
 	case NoKey:
 	}
 	return "", problem.Problem{}
 }
 
-func sourceKey(req *route.Request) string {
-	b := req.Source.Unmap().As16()
+// addressKey is the key of a client's address: its 16 bytes, so that no spelling of it makes another session.
+func addressKey(a netip.Addr) string {
+	b := a.Unmap().As16()
 	return string(b[:])
+}
+
+// keyOf is the key of a user whom a person names: the name itself, or the address that it spells.
+func (s *Service) keyOf(user string) session.Key {
+	if s.Key.Kind == SourceIPKey {
+		if a, err := netip.ParseAddr(user); err == nil {
+			user = addressKey(a)
+		}
+	}
+	return s.sessionKey(user)
 }
 
 // cookieValue is the value of the first cookie of a name (RFC 6265 section 5.4 lets user agents send several).
