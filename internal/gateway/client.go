@@ -113,7 +113,7 @@ func (c *client) again() {
 // connection waits for them or is closed.
 func (c *client) readMore() bool {
 	if c.r == len(c.in) {
-		if !c.canRead || c.closing() {
+		if !c.canRead {
 			c.idle()
 			return false
 		}
@@ -179,6 +179,13 @@ func (c *client) gone() {
 		return
 	}
 	c.close()
+}
+
+// waitWrite waits until the client takes more. The time begins anew only when it has taken some since delivered was counted.
+func (c *client) waitWrite(delivered uint64) {
+	if c.waiting != waitWrite || c.delivered != delivered {
+		c.wait(waitWrite, c.w.timeouts.Write)
+	}
 }
 
 // wait sets what the timer is for, and how long.

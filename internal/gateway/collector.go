@@ -42,7 +42,7 @@ var (
 		}
 		return out
 	}()
-	requestsDesc     = describe("requests_total", "Requests that have ended, by service (empty: none was found), class of the status sent (none: the client left before), and state of the session.", "service", "code", "session")
+	requestsDesc     = describe("requests_total", "Requests that have ended, by service (empty: none was found), class of the status sent (none: the client left before; other: above 599), and state of the session.", "service", "code", "session")
 	problemsDesc     = describe("problems_total", "Answers of the gateway itself, by problem code.", "code")
 	endingsDesc      = describe("exchanges_total", "Requests that have ended, by how: forwarded, answered (by the gateway), client_gone, truncated, bad_request, stopped.", "ending")
 	clientsDesc      = describe("client_connections", "Connections of clients now.")
@@ -122,8 +122,11 @@ func (g *Gateway) Collect(ch chan<- prometheus.Metric) {
 }
 
 func classLabel(class int) string {
-	if class == 0 {
+	switch class {
+	case 0:
 		return "none"
+	case statusClasses - 1:
+		return "other"
 	}
 	return strconv.Itoa(class) + "xx"
 }

@@ -31,18 +31,27 @@ func (x *exchange) open(p *pool) {
 	case p.err != nil:
 		x.connectFailed(problem.ConnectFailed)
 	case p.total < x.w.limits.UpstreamPerEndpoint:
-		u, err := p.dial()
-		if err != nil {
-			x.connectFailed(problem.ConnectFailed)
-			return
-		}
-		x.attach(u)
-		u.wait(waitConnect, x.w.timeouts.Connect)
+		x.dial(p)
 	case !p.enqueue(x):
 		x.answer(problem.Problem{Code: problem.Overloaded, Detail: "Too many requests wait for a connection to the replica; try again."})
 	default:
 		x.queue = p
 		x.w.loop.SetTimer(&x.timer, x, x.w.loop.Now()+x.w.timeouts.Queue)
+	}
+}
+
+// dial begins a new connection. When that fails for want of something here, the endpoint is not to blame.
+func (x *exchange) dial(p *pool) {
+	u, err := p.dial()
+	switch {
+	case err == nil:
+		x.attach(u)
+		u.wait(waitConnect, x.w.timeouts.Connect)
+	case isShortage(err):
+		x.w.g.log.Warn("cannot make a connection to a replica", "endpoint", p.address, "error", err)
+		x.answer(problem.Problem{Code: problem.Overloaded, Detail: "The gateway can make no more connections now; try again."})
+	default:
+		x.connectFailed(problem.ConnectFailed)
 	}
 }
 

@@ -14,7 +14,8 @@ const maxInterim = 64
 // response is at most two buffers.
 func (x *exchange) pumpDown() {
 	c := x.c
-	for {
+	for steps := 0; ; steps++ {
+		delivered := c.delivered
 		switch {
 		case c.flush():
 			x.passed = x.headSent
@@ -23,7 +24,11 @@ func (x *exchange) pumpDown() {
 			return
 		default:
 			x.u.wait(waitNothing, 0)
-			c.wait(waitWrite, x.w.timeouts.Write)
+			c.waitWrite(delivered)
+			return
+		}
+		if steps >= turnBudget {
+			c.again()
 			return
 		}
 		if c.waiting == waitWrite {
@@ -273,12 +278,13 @@ func (x *exchange) truncate() {
 // drain writes the rest of the response, or the gateway's own answer, and ends the exchange.
 func (x *exchange) drain() {
 	c := x.c
+	delivered := c.delivered
 	switch {
 	case c.flush():
 		x.finish()
 	case c.cannot:
 		x.abort(endClientGone)
 	default:
-		c.wait(waitWrite, x.w.timeouts.Write)
+		c.waitWrite(delivered)
 	}
 }

@@ -137,7 +137,7 @@ func (x *exchange) begin() {
 	x.phase = phaseHold
 	x.close = !x.req.KeepAlive || c.closing()
 	x.reqBody.Request(&x.req, &w.http)
-	if x.req.Framing == http1.Chunked {
+	if x.req.Framing != http1.NoBody {
 		x.makeRoom()
 	}
 	x.base = c.r
@@ -172,10 +172,11 @@ func (x *exchange) begin() {
 	}
 }
 
-// makeRoom sees to it that the in buffer has room behind the head for the longest rest that a chunked body can leave.
+// makeRoom sees to it that the in buffer has room behind the head to read a body in reasonable pieces, and for the longest rest
+// that a chunked body can leave.
 func (x *exchange) makeRoom() {
 	c := x.c
-	if cap(c.in)-c.r >= restRoom(&x.w.http) {
+	if cap(c.in)-c.r >= restRoom(&x.w.http) || x.req.Framing == http1.Length && x.req.ContentLength <= int64(len(c.in)-c.r) {
 		return
 	}
 	old, start := c.in, c.r-x.headSize
@@ -189,6 +190,7 @@ func (x *exchange) makeRoom() {
 func (x *exchange) decide() {
 	x.resume, x.resumeAt = x.c.r, x.reqBody
 	x.w.engine.Decide(&x.view, &x.dec, x.w.instant())
+	x.req.Fields = x.view.Headers[:len(x.req.Fields)] // where the engine has made room for more, that room is kept
 	x.decidedAt = x.w.loop.Now()
 	if !x.dec.Problem.IsZero() {
 		x.answer(x.dec.Problem)
@@ -219,7 +221,7 @@ func (x *exchange) clientReady() {
 		if !x.sentAll {
 			x.pumpUp()
 		}
-		if x.phase == phaseForward && c.pending() {
+		if x.phase == phaseForward && (c.pending() || x.u.canRead || x.u.r < len(x.u.in) || len(x.respPiece) > 0) {
 			x.pumpDown()
 		}
 	case phaseDrain:

@@ -99,6 +99,13 @@ func TestHeadersToTheReplica(t *testing.T) {
 			map[string]string{"x-request-id": "7b1e-42/a"},
 		},
 		{
+			"names that some servers take for those that the gateway sets do not go on",
+			"x_user: mallory\nX_Remora_Session: existing\nX_Forwarded_For: 192.0.2.1\nx_request_id: 1\nx-forwarded_host: other\nx_other: 1\n",
+			map[string]string{
+				"x_user": "-", "x_remora_session": "-", "x_forwarded_for": "-", "x_request_id": "-", "x-forwarded_host": "-", "x_other": "1",
+			},
+		},
+		{
 			"other headers go on as they came",
 			"Cookie: a=b; c=d\nX-Thing:   spaced out  \nAccept: */*\n",
 			map[string]string{"cookie": "a=b; c=d", "x-thing": "spaced out", "accept": "*/*"},
@@ -126,6 +133,25 @@ func TestHeadersToTheReplica(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestProtectedHeaders(t *testing.T) {
+	backend := newReplica(t)
+	r := start(t, services{{backend.addr}})
+	r.g.Protect([]string{"target", "x-user"})
+	w := r.dial()
+	w.send(get("/", "Connection: x-user"))
+	w.expect(400, "protected_connection_option")
+
+	w = r.dial()
+	w.raw("POST / HTTP/1.1\r\nHost: gw\r\ntarget: backend-1\r\nx-user: ann\r\nTransfer-Encoding: chunked\r\n\r\n")
+	w.raw(chunks("hi", 2, "target: backend-2", "x-user: mallory", "x-remora-session: moved", "x-fine: 1"))
+	b := backend.conn()
+	b.head()
+	const want = "2\r\nhi\r\n0\r\nx-fine: 1\r\n\r\n"
+	if got := b.bytes(len(want)); got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
@@ -199,8 +225,8 @@ func TestResponsesGoBackAsTheyCame(t *testing.T) {
 		},
 		{
 			"an unknown status without a phrase",
-			"HTTP/1.1 599 \ndate: then\ncontent-length: 0\n\n",
-			"HTTP/1.1 599 \ndate: then\ncontent-length: 0\n\n",
+			"HTTP/1.1 999 \ndate: then\ncontent-length: 0\n\n",
+			"HTTP/1.1 999 \ndate: then\ncontent-length: 0\n\n",
 		},
 	} {
 		b.head()

@@ -74,7 +74,7 @@ var malformed = []struct {
 	{"a chunk size that is not hexadecimal", "POST / HTTP/1.1\nHost: gw\nContent-Type: application/json\nTransfer-Encoding: chunked\n\nzz\n", 400, "bad_chunk_size"},
 	{"a chunk size with 0x", "POST / HTTP/1.1\nHost: gw\nContent-Type: application/json\nTransfer-Encoding: chunked\n\n0x5\nhello\n0\n\n", 400, "bad_chunk_size"},
 	{"a chunk size over 64 bits", "POST / HTTP/1.1\nHost: gw\nContent-Type: application/json\nTransfer-Encoding: chunked\n\n10000000000000005\nhello\n0\n\n", 400, "bad_chunk_size"},
-	{"a chunk with more data than it says", "POST / HTTP/1.1\nHost: gw\nContent-Type: application/json\nTransfer-Encoding: chunked\n\n2\nhello\n0\n\n", 400, "bad_chunk_end"},
+	{"a chunk with more data than it says", "POST / HTTP/1.1\nHost: gw\nContent-Type: application/json\nTransfer-Encoding: chunked\n\n2\n{}llo\n0\n\n", 400, "bad_chunk_end"},
 	{"a bare LF behind a chunk size", "POST / HTTP/1.1\nHost: gw\nContent-Type: application/json\nTransfer-Encoding: chunked\n\n5¶hello\n0\n\n", 400, "bad_chunk_size"},
 	{"a framing field in the trailer", "POST / HTTP/1.1\nHost: gw\nContent-Type: application/json\nTransfer-Encoding: chunked\n\n2\n{}\n0\nContent-Length: 5\n\n", 400, "framing_field_in_trailer"},
 	{"a connection option that takes the host away", "GET / HTTP/1.1\nHost: gw\nConnection: host\n\n", 400, "protected_connection_option"},
@@ -203,6 +203,35 @@ func TestPipelinedRequestsAreServedInOrder(t *testing.T) {
 	for i, s := range seen {
 		if i%3 == 0 && s.RequestURI != "/"+itoa(i/3*4) {
 			t.Errorf("request %d is %s", i, s.RequestURI)
+		}
+	}
+}
+
+// The body of a request whose head ends at the end of the buffer, since others came before it.
+func TestBodiesBehindPipelinedHeads(t *testing.T) {
+	backend := serve(t, nil)
+	r := start(t, services{{backend.addr}})
+	for _, before := range []int{16_000, 16_200, 16_300, 16_384} {
+		for _, size := range []int{10, 5_000, 100_000} {
+			head := get("/")
+			var b strings.Builder
+			n := 0
+			for b.Len()+2*len(head)+100 < before {
+				b.WriteString(head)
+				n++
+			}
+			body := strings.Repeat("b", size)
+			last := "POST /last HTTP/1.1\nHost: gw\ntarget: backend-1\nx-user: ann\nContent-Length: " + itoa(size) + "\nX-Pad: "
+			pad := strings.ReplaceAll(b.String(), "\n", "\r\n")
+			w := r.dial()
+			fill := max(before-len(pad)-len(last)-10, 0)
+			go w.raw(pad + strings.ReplaceAll(last, "\n", "\r\n") + strings.Repeat("p", fill) + "\r\n\r\n" + body)
+			for range n + 1 {
+				w.expect(200, "")
+			}
+			if got := backend.last(t); got.RequestURI != "/last" || got.body != body {
+				t.Errorf("%s with %d bytes, want /last with %d", got.RequestURI, len(got.body), size)
+			}
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -81,6 +82,16 @@ func (g *Gateway) Remove(ln net.Listener) bool {
 		g.closePort(ln, p)
 	}
 	return ok
+}
+
+// Protect says which header fields (names in lower case) decide where requests go: those that are promoted, that routes look at,
+// and that sessions have their keys in. A client may not name them in Connection, which would take them from the replica, nor send
+// them as trailers. It is to be called whenever the configuration has changed.
+func (g *Gateway) Protect(names []string) {
+	names = slices.Clone(names)
+	for _, w := range g.workers {
+		_ = w.loop.Do(context.Background(), func() { w.http.Protected = names }) // fails only when the loop has ended
+	}
 }
 
 // closePort stops accepting, and ends the idle connections of a port.

@@ -8,8 +8,8 @@ import (
 	"github.com/remora-proxy/remora/internal/problem"
 )
 
-// statusClasses are the classes of statuses that requests are counted by: none was sent, 1xx (never), 2xx … 5xx.
-const statusClasses = 6
+// statusClasses are the classes of statuses that requests are counted by: none was sent, 1xx (never), 2xx … 5xx, others.
+const statusClasses = 7
 
 // sessionStates are the states of affinity.SessionState.
 const sessionStates = 4
@@ -85,7 +85,7 @@ func (s *stats) count(x *exchange) {
 	if x.firstByte > 0 {
 		s.firstByte.add(x.firstByte - x.sentAt)
 	}
-	s.requestsOf(x.service())[x.status/100][x.dec.Session]++
+	s.requestsOf(x.service())[min(x.status/100, statusClasses-1)][x.dec.Session]++
 }
 
 func (s *stats) countProblem(c problem.Code) { s.problems[problem.Index(c)]++ }

@@ -28,6 +28,17 @@ func dial(addr netip.AddrPort) (fd int, err error) {
 	return -1, err
 }
 
+// isShortage reports whether a connection could not be made because something has run out on this side: descriptors, memory,
+// local ports.
+func isShortage(err error) bool {
+	for _, e := range [...]error{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.EADDRNOTAVAIL} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
 // prepare sets what all sockets of the gateway have: no waiting for more bytes before a segment goes out (a proxy writes whole
 // messages), and probes that find out when a peer has vanished.
 func prepare(fd int) error {

@@ -1,6 +1,9 @@
 package gateway
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/remora-proxy/remora/internal/affinity"
 	"github.com/remora-proxy/remora/internal/gateway/http1"
 	"github.com/remora-proxy/remora/internal/route"
@@ -16,6 +19,7 @@ func (x *exchange) send() {
 	if x.dec.Session != affinity.SessionNone {
 		o.Set = append(o.Set, route.Header{Name: session, Value: x.dec.Session.String()})
 	}
+	x.dropAliases(o)
 	o.Target = ""
 	if x.view.Path != x.req.Path {
 		o.Target = x.target()
@@ -33,6 +37,31 @@ func (x *exchange) send() {
 	}
 }
 
+// dropAliases drops fields that some servers take for those that the gateway sets: CGI and what comes from it (WSGI, PHP) make "-" and
+// "_" in names the same.
+func (x *exchange) dropAliases(o *http1.RequestOptions) {
+	for i := range x.req.Fields {
+		name := x.req.Fields[i].Name
+		if strings.IndexByte(name, '_') < 0 {
+			continue
+		}
+		real := strings.ReplaceAll(name, "_", "-")
+		isSet := func(h route.Header) bool { return h.Name == real }
+		if strings.HasPrefix(real, o.DropPrefix) || strings.HasPrefix(real, "x-forwarded-") || real == "x-request-id" ||
+			real == x.dec.Service.SessionHeader || real == x.dec.Service.Key.Name || slices.ContainsFunc(o.Set, isSet) {
+			o.Drop = append(o.Drop, name)
+		}
+	}
+}
+
+// trailers are the trailers that go on: none that a server which makes headers of them could take for the gateway's words.
+func (x *exchange) trailers() []route.Header {
+	return slices.DeleteFunc(x.reqBody.Trailers, func(h route.Header) bool {
+		return strings.HasPrefix(h.Name, "x-remora-") || h.Name == x.dec.Service.SessionHeader || h.Name == x.dec.Service.Key.Name ||
+			slices.ContainsFunc(x.dec.Promoted, func(p route.Header) bool { return p.Name == h.Name })
+	})
+}
+
 // target is the request target with the path in its normal form.
 func (x *exchange) target() string {
 	if x.req.Query == "" {
@@ -44,14 +73,21 @@ func (x *exchange) target() string {
 // pumpUp sends the request on as far as it goes: until the replica takes no more, the client has sent no more, or all is sent.
 func (x *exchange) pumpUp() {
 	u := x.u
-	for !x.cutOff {
+	for steps := 0; !x.cutOff; steps++ {
+		delivered := u.delivered
 		switch {
 		case u.flush():
 		case u.cannot:
 			x.sendingFailed()
 			return
 		default:
-			u.wait(waitWrite, x.w.timeouts.Write)
+			if u.waiting != waitWrite || u.delivered != delivered {
+				u.wait(waitWrite, x.w.timeouts.Write)
+			}
+			return
+		}
+		if steps >= turnBudget {
+			x.c.again()
 			return
 		}
 		if x.sentAll {
@@ -85,7 +121,7 @@ func (x *exchange) loadUp() bool {
 		case found:
 		case done:
 			if chunked {
-				u.out = http1.AppendLastChunk(u.out, x.reqBody.Trailers)
+				u.out = http1.AppendLastChunk(u.out, x.trailers())
 			}
 			x.sentAll = true
 			return true

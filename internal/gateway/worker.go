@@ -139,7 +139,7 @@ func (w *worker) removeClient(c *client) {
 func (w *worker) closeIdle() {
 	for c, next := w.clients.next, (*client)(nil); c != &w.clients; c = next {
 		next = c.next
-		if c.state == clientServing && c.x == nil && c.closing() {
+		if c.state == clientServing && c.x == nil && !c.canRead && c.closing() {
 			c.close()
 		}
 	}

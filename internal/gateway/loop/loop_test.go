@@ -39,6 +39,18 @@ func do(t *testing.T, l *Loop, f func()) {
 	}
 }
 
+// stall makes the loop stand still until the channel is closed.
+func stall(t *testing.T, l *Loop) (release chan struct{}) {
+	t.Helper()
+	release = make(chan struct{})
+	entered := make(chan struct{})
+	if !l.Post(func() { close(entered); <-release }) {
+		t.Fatal("not posted")
+	}
+	<-entered
+	return release
+}
+
 // pair makes two connected sockets: the first is non-blocking, the second is the test's.
 func pair(t *testing.T) (ours, theirs int) {
 	t.Helper()
@@ -149,12 +161,7 @@ func TestAClosedSocketGetsNoEvent(t *testing.T) {
 			}
 		}
 	}
-	release := make(chan struct{})
-	entered := make(chan struct{})
-	if !l.Post(func() { close(entered); <-release }) {
-		t.Fatal("not posted")
-	}
-	<-entered // the loop stands still while both sockets become readable
+	release := stall(t, l) // while both sockets become readable
 	a.act, b.act = both(&b), both(&a)
 	write(t, aPeer, "x")
 	write(t, bPeer, "x")
@@ -208,10 +215,7 @@ func TestSourcesThatAreMarkedAreToldFirst(t *testing.T) {
 		peers = append(peers, peer)
 		all = append(all, r)
 	}
-	release := make(chan struct{})
-	if !l.Post(func() { <-release }) {
-		t.Fatal("not posted")
-	}
+	release := stall(t, l)
 	for i, peer := range peers {
 		all[i].order = &order
 		write(t, peer, "x")
@@ -282,11 +286,7 @@ func TestTimersOfARunningLoop(t *testing.T) {
 
 func TestTheMailboxIsBounded(t *testing.T) {
 	l := run(t)
-	entered, release := make(chan struct{}), make(chan struct{})
-	if !l.Post(func() { close(entered); <-release }) {
-		t.Fatal("not posted")
-	}
-	<-entered
+	release := stall(t, l)
 	var ran atomic.Int32
 	posted := 0
 	for l.Post(func() { ran.Add(1) }) {
