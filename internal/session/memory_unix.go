@@ -9,8 +9,8 @@ import (
 )
 
 // mapping is anonymous memory outside the Go heap. Slots lie there for two reasons: what a shard has outgrown goes back to
-// the system at once instead of at the next garbage collection, and the table does not count as heap, a tenth of which
-// the rest of the program would be allowed to litter before it is collected.
+// the system at once instead of at the next garbage collection, and the table does not count as heap, as much again of which
+// (GOGC=100) the whole program may litter before it is collected.
 type mapping struct {
 	bytes   []byte
 	cleanup runtime.Cleanup
@@ -18,9 +18,10 @@ type mapping struct {
 
 var slotsPerPage = syscall.Getpagesize() / int(unsafe.Sizeof(slot{}))
 
-// allocSlots returns at least n empty slots. The mapping, if there is one, is unmapped by free or when it is unreachable.
+// allocSlots returns at least n empty slots: a quarter of a page from the heap, more as whole pages. A mapping is unmapped
+// by free or, at the latest, when nothing refers to it any more.
 func allocSlots(n int) ([]slot, *mapping) {
-	if n < slotsPerPage {
+	if n <= slotsPerPage/4 {
 		return make([]slot, n), nil
 	}
 	n = (n + slotsPerPage - 1) / slotsPerPage * slotsPerPage
