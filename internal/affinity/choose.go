@@ -41,11 +41,11 @@ func (e *Engine) proposed(v *view, ds []route.Destination, req *route.Request) i
 	}
 	point, _ := bits.Mul64(e.splitPoint(v, ds, req), total) // uniform in 0 … total-1
 	for i := range ds {
-		if w := uint64(ds[i].Weight); point < w {
+		w := uint64(ds[i].Weight)
+		if point < w {
 			return ds[i].Service
-		} else {
-			point -= w
 		}
+		point -= w
 	}
 	return ds[len(ds)-1].Service
 }
