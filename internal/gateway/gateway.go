@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -34,6 +35,9 @@ func New(c Config) (*Gateway, error) {
 	c, err := c.withDefaults()
 	if err != nil {
 		return nil, err
+	}
+	if runtime.GOMAXPROCS(0) <= c.Workers {
+		runtime.GOMAXPROCS(c.Workers + 1) // see Config.Workers
 	}
 	g := &Gateway{config: c, log: c.Log, listeners: make(map[net.Listener]*port)}
 	for range c.Workers {
