@@ -87,7 +87,7 @@ func (sh *shard) wellFormed(t *testing.T) {
 	if sh.slots[len(sh.slots)-1] != (slot{}) {
 		t.Fatal("the last slot is not empty")
 	}
-	if noSlots[0] != (slot{}) {
+	if noSlots != [firstLook]slot{} {
 		t.Fatal("noSlots was written to")
 	}
 }
@@ -167,7 +167,7 @@ func TestASweepThatEmptiesAShardGivesItsMemoryBack(t *testing.T) {
 	}
 	sh.sweep(120_000, idle, none)
 	sh.wellFormed(t)
-	if len(sh.slots) != 1 || sh.mem != nil {
+	if &sh.slots[0] != &noSlots[0] || sh.mem != nil {
 		t.Errorf("no session in %d slots", len(sh.slots))
 	}
 }
