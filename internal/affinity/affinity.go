@@ -9,5 +9,6 @@
 //	engine.Decide(&req, &dec, now)               // where to, or which error
 //	for { connect to dec.Endpoint.Addr; on failure try again and, when given up, engine.Move(&dec, now) }
 //	... forward, with dec.Promoted set as headers, dec.Service.SessionHeader: dec.Session, and dec.SetCookie on the response
+//	dec.Sent = true                              // once any byte may have reached the endpoint
 //	engine.Release(&dec, now)                    // when the response has ended: exactly once for each Decide
 package affinity

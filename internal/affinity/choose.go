@@ -93,14 +93,20 @@ func (s *Service) place(store session.Store, key uint64, avoid *Endpoint, now se
 	return s.endpoints[at[i]]
 }
 
-// candidates lists the endpoints that may take a new session, and where they stand in s.endpoints.
+// candidates lists the endpoints that may take a new session, and where they stand in s.endpoints: those that are ready, or
+// when none is, those that are unhealthy, for one of them may be back and only a request finds out.
 func (s *Service) candidates(cs []placement.Candidate, at []int, store session.Store, avoid *Endpoint, now session.Instant) ([]placement.Candidate, []int) {
-	for i, ep := range s.endpoints {
-		if ep == avoid || !ep.takesNew(now) {
-			continue
+	for _, state := range [...]EndpointState{Ready, Unhealthy} {
+		for i, ep := range s.endpoints {
+			if ep == avoid || ep.State(now) != state {
+				continue
+			}
+			cs = append(cs, placement.Candidate{ID: ep.identity, Weight: s.Endpoints[i].Weight, Load: store.Live(ep.id)})
+			at = append(at, i)
 		}
-		cs = append(cs, placement.Candidate{ID: ep.identity, Weight: s.Endpoints[i].Weight, Load: store.Live(ep.id)})
-		at = append(at, i)
+		if len(cs) > 0 {
+			break
+		}
 	}
 	return cs, at
 }
@@ -122,23 +128,31 @@ func (s *Service) spread(ticket uint64, avoid *Endpoint, now session.Instant) *E
 	}
 	// The better of two drawn by chance (M. Mitzenmacher, "The Power of Two Choices", IEEE TPDS 12(10), 2001), as Envoy does.
 	second := s.nth(int((ticket>>32)%uint64(n)), avoid, now)
-	if second.inFlight.Load() < first.inFlight.Load() {
+	if second != nil && second.inFlight.Load() < first.inFlight.Load() { // none, when the last one went meanwhile
 		return second
 	}
 	return first
 }
 
-// nth is the first endpoint from position i on, around, that may take a request; nil when none may.
+// nth is the first endpoint from position i on, around, that may take a request; nil when none may. As with candidates, the
+// unhealthy ones are tried when none is ready.
 func (s *Service) nth(i int, avoid *Endpoint, now session.Instant) *Endpoint {
+	var unhealthy *Endpoint
 	for range s.endpoints {
-		if ep := s.endpoints[i]; ep != avoid && ep.takesNew(now) {
-			return ep
+		if ep := s.endpoints[i]; ep != avoid {
+			switch ep.State(now) {
+			case Ready:
+				return ep
+			case Unhealthy:
+				unhealthy = ep
+			case Draining, Gone:
+			}
 		}
 		if i++; i == len(s.endpoints) {
 			i = 0
 		}
 	}
-	return nil
+	return unhealthy
 }
 
 // mix spreads a counter over all 64 bits (the finaliser of SplitMix64; Steele, Lea, Flood, OOPSLA 2014).

@@ -13,7 +13,10 @@ const claimTries = 4
 // the body's fields win.
 func (e *Engine) Decide(req *Request, dec *Decision, now session.Instant) {
 	*dec = Decision{Promoted: dec.Promoted[:0]}
-	v := e.view.Load()
+	v := req.plannedBy
+	if req.plannedBy = nil; v == nil {
+		v = e.view.Load()
+	}
 	if dec.Problem = promote(v.listener(req.Port), req, dec); !dec.Problem.IsZero() {
 		return
 	}
@@ -72,6 +75,7 @@ func (e *Engine) claim(dec *Decision, now session.Instant) {
 			owner, outcome := e.store.Bind(dec.key, ep.id, now, svc.IdleTimeout)
 			switch outcome {
 			case session.Bound:
+				e.told.drop(dec.key)
 				dec.Endpoint, dec.Session, dec.held = ep, SessionNew, true
 				return
 			case session.Full:
@@ -84,10 +88,7 @@ func (e *Engine) claim(dec *Decision, now session.Instant) {
 		}
 		dec.held = true
 		if ep := e.owner(svc, id); ep != nil && ep.serves(now) {
-			dec.Endpoint, dec.Session = ep, SessionExisting
-			if e.told.take(dec.key) {
-				dec.Session = SessionMoved
-			}
+			dec.Endpoint, dec.Session = ep, e.told.take(dec.key, ep.id)
 			return
 		}
 		if e.rebind(dec, id, nil, now) {
@@ -114,8 +115,9 @@ func (e *Engine) rebind(dec *Decision, from session.EndpointID, avoid *Endpoint,
 		}
 		owner, moved := e.store.Move(dec.key, from, ep.id, now, svc.IdleTimeout)
 		if moved {
-			dec.Endpoint, dec.Session = ep, SessionMoved
-			e.told.take(dec.key)
+			if dec.Endpoint, dec.Session = ep, SessionMoved; e.told.drop(dec.key) == SessionNew {
+				dec.Session = SessionNew // no endpoint has seen this session yet
+			}
 			return true
 		}
 		if owner == 0 {
@@ -124,7 +126,7 @@ func (e *Engine) rebind(dec *Decision, from session.EndpointID, avoid *Endpoint,
 		}
 		// Another request moved it first, and its decision tells the backend.
 		if ep := e.owner(svc, owner); ep != nil && ep != avoid && ep.serves(now) {
-			dec.Endpoint, dec.Session = ep, SessionExisting
+			dec.Endpoint, dec.Session = ep, e.told.take(dec.key, ep.id)
 			return true
 		}
 		from = owner
@@ -164,6 +166,9 @@ func (e *Engine) Move(dec *Decision, now session.Instant) {
 	failed.eject(now)
 	failed.inFlight.Add(-1)
 	dec.Endpoint, dec.open = nil, false
+	if dec.held {
+		e.unsaid(svc, dec.key, failed.id, was, now)
+	}
 	switch {
 	case !dec.held:
 		e.balance(dec, failed, now)
@@ -172,23 +177,20 @@ func (e *Engine) Move(dec *Decision, now session.Instant) {
 	}
 	if !dec.Problem.IsZero() {
 		svc.stats.refused.Add(1)
-		if was == SessionNew {
-			e.forgetUnserved(dec.key, svc, now)
-		}
 		return
-	}
-	if was == SessionNew && dec.Session == SessionMoved {
-		dec.Session = SessionNew // no replica has seen this session yet
 	}
 	svc.stats.movedAway.Add(1)
 	dec.Endpoint.inFlight.Add(1)
 	dec.open = true
 }
 
-// forgetUnserved ends a session that no replica has served a request of: there is nothing to come back to.
-func (e *Engine) forgetUnserved(key session.Key, svc *Service, now session.Instant) {
-	if entry, live := e.store.Peek(key, now, svc.IdleTimeout); live && entry.Holds == 0 {
-		e.store.Delete(key)
+// unsaid remembers what the endpoint of a decision that did not reach it has yet to hear.
+func (e *Engine) unsaid(svc *Service, key session.Key, ep session.EndpointID, state SessionState, now session.Instant) {
+	if state != SessionNew && state != SessionMoved {
+		return
+	}
+	if entry, live := e.store.Peek(key, now, svc.IdleTimeout); live && entry.Endpoint == ep {
+		e.told.add(key, ep, state)
 	}
 }
 
@@ -202,6 +204,9 @@ func (e *Engine) Release(dec *Decision, now session.Instant) {
 	dec.Endpoint.inFlight.Add(-1)
 	if dec.held {
 		dec.held = false
+		if !dec.Sent {
+			e.unsaid(dec.Service, dec.key, dec.Endpoint.id, dec.Session, now)
+		}
 		e.store.Release(dec.key, now)
 	}
 }

@@ -12,6 +12,8 @@ type Request struct {
 	route.Request
 	BodyState BodyState
 	Body      *fields.Scanner // closed without error when BodyState is BodyRead
+
+	plannedBy *view // whose Plan said what Body has: the configuration may change while a body arrives
 }
 
 // BodyState says what the front door did with the body.
@@ -55,6 +57,10 @@ type Decision struct {
 	Session   SessionState
 	Promoted  []route.Header // headers to set in place of all fields of that name that the client sent
 	SetCookie string         // value of a Set-Cookie field to add to the response; empty: none
+
+	// Sent is for the front door to set once any byte of the request may have reached the endpoint. When it is not set at
+	// Release, the endpoint knows nothing of a session that began or moved here, and its next request will say so.
+	Sent bool
 
 	key  session.Key
 	held bool // the session key has a hold of this decision

@@ -19,12 +19,11 @@ const (
 type Endpoint struct {
 	Addr        string
 	Incarnation string
-	Name        string // the pod's name where it is known
 	Service     string
 
+	name     atomic.Pointer[string]
 	id       session.EndpointID
 	identity uint64       // the same on every gateway; placement's candidate ID
-	restored bool         // known from a snapshot of sessions only
 	idle     atomic.Int64 // time.Duration
 
 	configured    atomic.Uint32 // EndpointState, by the last snapshot
@@ -40,6 +39,14 @@ type Endpoint struct {
 // identityName is what the endpoint is called in a snapshot.
 func (ep *Endpoint) identityName() endpointName {
 	return endpointName{Service: ep.Service, Addr: ep.Addr, Incarnation: ep.Incarnation}
+}
+
+// Name is the pod's name where it is known, by the last snapshot that has the endpoint.
+func (ep *Endpoint) Name() string {
+	if p := ep.name.Load(); p != nil {
+		return *p
+	}
+	return ""
 }
 
 // State is the endpoint's state at now.
@@ -73,9 +80,6 @@ func (ep *Endpoint) serves(now session.Instant) bool {
 	return since == 0 || now < since.Add(time.Duration(ep.drainDeadline.Load()))
 }
 
-// takesNew reports whether the endpoint may get a new session.
-func (ep *Endpoint) takesNew(now session.Instant) bool { return ep.State(now) == Ready }
-
 // eject takes the endpoint out of placement for a while. Many requests may find out at once that it is down: only the first
 // of them counts, until the ejection has passed.
 func (ep *Endpoint) eject(now session.Instant) {
@@ -102,6 +106,7 @@ func (ep *Endpoint) connected() {
 
 // configure sets what a snapshot says of the endpoint. Only the registry calls it, under its lock.
 func (ep *Endpoint) configure(c EndpointConfig, sc *ServiceConfig, now session.Instant) {
+	ep.name.Store(&c.Name)
 	ep.idle.Store(int64(sc.IdleTimeout))
 	ep.drainDeadline.Store(int64(sc.DrainDeadline))
 	ep.configured.Store(uint32(c.State))

@@ -2,6 +2,7 @@ package affinity
 
 import (
 	"encoding/binary"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -93,6 +94,9 @@ func (e *Engine) apply(s *Snapshot, now session.Instant) error {
 	r := e.endpoints
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if !r.hasRoom(s.services) {
+		return errTooManyEndpoints
+	}
 	v := &view{Snapshot: s, services: make([]*Service, len(s.services)), byName: make(map[string]*Service, len(s.services))}
 	eps := r.table()
 	known := make(map[*Endpoint]bool)
@@ -101,7 +105,7 @@ func (e *Engine) apply(s *Snapshot, now session.Instant) error {
 		svc := &Service{ServiceConfig: *sc, stats: e.statsOf(sc.Name), endpoints: make([]*Endpoint, 0, len(sc.Endpoints))}
 		svc.keyHash[0], svc.keyHash[1] = siphash.Hash128(e.hashKey[0], e.hashKey[1], []byte(sc.Name))
 		for _, ec := range sc.Endpoints {
-			ep, grown, err := r.ensure(eps, endpointName{Service: sc.Name, Addr: ec.Addr, Incarnation: ec.Incarnation}, ec.Name)
+			ep, grown, err := r.ensure(eps, endpointName{Service: sc.Name, Addr: ec.Addr, Incarnation: ec.Incarnation})
 			if err != nil {
 				return err
 			}
@@ -123,6 +127,7 @@ func (e *Engine) apply(s *Snapshot, now session.Instant) error {
 	}
 	r.byID.Store(&eps)
 	e.view.Store(v)
+	maps.DeleteFunc(e.stats, func(service string, _ *serviceStats) bool { return v.byName[service] == nil })
 	return nil
 }
 
@@ -144,8 +149,8 @@ func (e *Engine) Sweep(now session.Instant) {
 	if e.sweepPart = (e.sweepPart + 1) % sweepParts; e.sweepPart == 0 {
 		e.endpoints.reap(now, e.store.Live)
 		e.told.forget(func(k session.Key, ep session.EndpointID) bool {
-			_, live := e.store.Peek(k, now, e.idleOf(ep))
-			return !live
+			entry, live := e.store.Peek(k, now, e.idleOf(ep))
+			return !live || entry.Endpoint != ep
 		})
 	}
 }

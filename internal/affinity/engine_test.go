@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/remora-proxy/remora/internal/affinity"
+	"github.com/remora-proxy/remora/internal/fields"
 	"github.com/remora-proxy/remora/internal/problem"
 	"github.com/remora-proxy/remora/internal/route"
 	"github.com/remora-proxy/remora/internal/session"
@@ -228,5 +229,103 @@ func TestASessionIsFoundByTheClientsAddress(t *testing.T) {
 	}}, dec, someday)
 	if v, err := e.Session("backend-1", "10.1.2.3", someday); err != nil || v.Endpoint != dec.Endpoint.Addr {
 		t.Errorf("got %+v, %v; the session is at %s", v, err, dec.Endpoint.Addr)
+	}
+}
+
+func TestAnEndpointHearsOfASessionWhenARequestReachesIt(t *testing.T) {
+	e := with(t, affinity.Options{}, nil)
+	first := ask(e, "ann", someday)
+	first.Sent = false // the client went while the gateway was connecting
+	e.Release(first, someday)
+	if dec := ask(e, "ann", someday); dec.Session != affinity.SessionNew || dec.Endpoint != first.Endpoint {
+		t.Errorf("the session is %v, want new: its endpoint has not seen it", dec.Session)
+	}
+	if dec := ask(e, "ann", someday); dec.Session != affinity.SessionExisting {
+		t.Errorf("the session is %v, want existing", dec.Session)
+	}
+}
+
+func TestTheLastReadyReplicaMayGoWhileARequestWithoutAKeyIsBalanced(t *testing.T) {
+	e := with(t, affinity.Options{}, func(c *affinity.Config) {
+		c.Services[0].Key = affinity.Key{}
+		c.Services[0].Endpoints = c.Services[0].Endpoints[:1]
+	})
+	addr := useCase(1, 1).Services[0].Endpoints[0].Addr
+	var flapping sync.WaitGroup
+	flapping.Go(func() {
+		for i := range 2000 {
+			e.Drain(addr, i%2 == 0, someday)
+		}
+	})
+	for range 50_000 {
+		e.Release(ask(e, "", someday), someday)
+	}
+	flapping.Wait()
+}
+
+func TestABodyIsReadAndDecidedByOneConfiguration(t *testing.T) {
+	e := with(t, affinity.Options{}, nil)
+	req := &affinity.Request{Request: route.Request{Port: 80, Path: "/", Headers: []route.Header{{Name: "content-type", Value: "application/json"}}}}
+	plan := e.Plan(req)
+	swapped := useCase(3, 4)
+	swapped.Listeners[0].Promote = []affinity.Promotion{{Field: "username", Header: "x-user"}, {Field: "target", Header: "target"}}
+	s, err := affinity.Compile(swapped)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Apply(s, someday); err != nil {
+		t.Fatal(err)
+	}
+	req.Body, req.BodyState = new(fields.Scanner), affinity.BodyRead
+	req.Body.Reset(plan.Spec)
+	if err := req.Body.Write([]byte(`{"target":"backend-1","username":"backend-2"}`)); err != nil {
+		t.Fatal(err)
+	}
+	if err := req.Body.Close(); err != nil {
+		t.Fatal(err)
+	}
+	dec := new(affinity.Decision)
+	e.Decide(req, dec, someday)
+	if !dec.Problem.IsZero() || !strings.HasPrefix(dec.Service.Name, "backend-1.") {
+		t.Errorf("the request went to %+v (%+v)", dec.Service, dec.Problem)
+	}
+}
+
+func TestAConfigurationWithTooManyEndpointsChangesNothing(t *testing.T) {
+	e := with(t, affinity.Options{}, nil)
+	before := ask(e, "ann", someday)
+	huge := useCase(1, 1)
+	huge.Services[0].Endpoints = nil
+	for i := range session.MaxEndpoints {
+		huge.Services[0].Endpoints = append(huge.Services[0].Endpoints, affinity.EndpointConfig{Addr: fmt.Sprint("a", i)})
+	}
+	s, err := affinity.Compile(huge)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Apply(s, someday); err == nil {
+		t.Fatal("applied")
+	}
+	if dec := ask(e, "ann", someday); dec.Session != affinity.SessionExisting || dec.Endpoint != before.Endpoint {
+		t.Errorf("the session is %v at %+v", dec.Session, dec.Endpoint)
+	}
+}
+
+func TestACharsetThatIsNotUTF8IsRefused(t *testing.T) {
+	e := with(t, affinity.Options{}, nil)
+	for contentType, fine := range map[string]bool{
+		"application/json":                          true,
+		"application/json; charset=utf-8":           true,
+		`application/json;charset="UTF-8";x=y`:      true,
+		"application/json; charset=us-ascii":        true,
+		"application/json; charset=utf-7":           false,
+		"application/json; charset = utf-16":        false,
+		"application/json; charset=utf-8; charset=": false,
+		"application/json; charset*=utf-7''x":       false,
+	} {
+		plan := e.Plan(&affinity.Request{Request: route.Request{Port: 80, Headers: []route.Header{{Name: "content-type", Value: contentType}}}})
+		if plan.Problem.IsZero() != fine {
+			t.Errorf("%s: %+v", contentType, plan.Problem)
+		}
 	}
 }

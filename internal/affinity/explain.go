@@ -49,13 +49,16 @@ func (e *Engine) explainSession(t *Trace, svc *Service, req *Request, now sessio
 	case user == "" && svc.Key.Kind == CookieKey && svc.Key.SetTTL:
 		t.Session, t.Why = SessionNew.String(), "the client has no such cookie: it would be given one, and its session would be placed by that"
 		t.explainCandidates(e, svc, 0, now)
+		if svc.nth(0, nil, now) == nil {
+			return t.refuse(noEndpoint(svc))
+		}
 		return t
 	case user == "" && svc.WithoutKey == Reject && svc.Key.Kind != NoKey:
 		return t.refuse(noKey(svc))
 	case user == "":
 		t.explainCandidates(e, svc, 0, now)
 		t.Why = "the request has no key, so any ready replica takes it and no session begins"
-		if !slices.ContainsFunc(t.Candidates, func(c CandidateTrace) bool { return c.State == Ready.String() }) {
+		if svc.nth(0, nil, now) == nil {
 			return t.refuse(noEndpoint(svc))
 		}
 		return t
@@ -70,12 +73,15 @@ func (e *Engine) explainSession(t *Trace, svc *Service, req *Request, now sessio
 			t.Bound = ep.Addr
 		}
 		if ep != nil && ep.serves(now) {
-			proposed, state, why = ep, SessionExisting, "the session is live, and its replica serves it"
-			if e.told.has(key) {
-				state, why = SessionMoved, "an operator moved the live session to this replica, which has not been told yet"
+			proposed, state, why = ep, e.told.peek(key, ep.id), "the session is live, and its replica serves it"
+			if state != SessionExisting {
+				why = "the session is live, but no request has told its replica yet that it is " + state.String()
 			}
 		} else {
 			state, why = SessionMoved, "the session is live, but its replica is gone or its drain deadline has passed: placed anew"
+			if e.told.peek(key, entry.Endpoint) == SessionNew {
+				state = SessionNew
+			}
 		}
 	}
 	if proposed == nil {
@@ -139,13 +145,13 @@ func (t *Trace) explainCandidates(e *Engine, svc *Service, key session.Key, now 
 	for _, r := range placement.Rank(uint64(key), cs, svc.LoadBound, nil) {
 		ep := svc.endpoints[at[r.Index]]
 		t.Candidates = append(t.Candidates, CandidateTrace{
-			Addr: ep.Addr, Name: ep.Name, State: ep.State(now).String(), Live: cs[r.Index].Load, Limit: r.Limit,
+			Addr: ep.Addr, Name: ep.Name(), State: ep.State(now).String(), Live: cs[r.Index].Load, Limit: r.Limit,
 		})
 	}
-	for _, ep := range svc.endpoints {
-		if !ep.takesNew(now) {
+	for i, ep := range svc.endpoints {
+		if !slices.Contains(at, i) {
 			t.Candidates = append(t.Candidates, CandidateTrace{
-				Addr: ep.Addr, Name: ep.Name, State: ep.State(now).String(), Live: e.store.Live(ep.id),
+				Addr: ep.Addr, Name: ep.Name(), State: ep.State(now).String(), Live: e.store.Live(ep.id),
 			})
 		}
 	}

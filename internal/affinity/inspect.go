@@ -121,7 +121,7 @@ func (e *Engine) sessionView(svc *Service, user string, now session.Instant) (Se
 		sv.Expires = entry.LastSeen.Add(svc.IdleTimeout).Time()
 	}
 	if ep := e.owner(svc, entry.Endpoint); ep != nil {
-		sv.Endpoint, sv.Name, sv.State = ep.Addr, ep.Name, ep.State(now).String()
+		sv.Endpoint, sv.Name, sv.State = ep.Addr, ep.Name(), ep.State(now).String()
 	}
 	return sv, nil
 }
@@ -145,28 +145,34 @@ func (e *Engine) MoveSession(service, user, endpoint string, now session.Instant
 			return SessionView{}, fmt.Errorf("%w of this user at %s", ErrNoSession, svc.Name)
 		}
 		if entry.Endpoint == to.id {
-			break
+			return e.sessionView(svc, user, now)
 		}
-		if !e.told.add(key, to.id) {
+		state := SessionMoved
+		if e.told.peek(key, entry.Endpoint) == SessionNew {
+			state = SessionNew
+		}
+		if !e.told.add(key, to.id, state) {
 			return SessionView{}, errors.New("too many moved sessions wait for their next request; try again in a minute")
 		}
 		if _, moved := e.store.Move(key, entry.Endpoint, to.id, now, svc.IdleTimeout); moved {
-			break
+			return e.sessionView(svc, user, now)
 		}
-		e.told.take(key)
+		e.told.take(key, to.id)
 	}
-	return e.sessionView(svc, user, now)
+	return SessionView{}, errors.New("the session keeps being moved by its own requests; try again")
 }
 
 // Drain marks the endpoints of a name or address (of all services) as draining, or takes the mark back. It returns those that
-// it found. The mark stays with the incarnation: a new replica on the same address is not drained.
+// it marked. The mark stays with the incarnation: a new replica on the same address is not drained.
 func (e *Engine) Drain(endpoint string, on bool, now session.Instant) []EndpointView {
 	r := e.endpoints
+	marked := make(map[endpointName]bool)
 	r.mu.Lock()
-	for _, ep := range r.byName {
+	for name, ep := range r.byName {
 		if EndpointState(ep.configured.Load()) == Gone || !ep.named(endpoint) {
 			continue
 		}
+		marked[name] = true
 		ep.drained.Store(on)
 		ep.markDraining(now)
 		if mark := [2]string{ep.Addr, ep.Incarnation}; on {
@@ -176,8 +182,33 @@ func (e *Engine) Drain(endpoint string, on bool, now session.Instant) []Endpoint
 		}
 	}
 	r.mu.Unlock()
-	return slices.DeleteFunc(e.Endpoints(now), func(v EndpointView) bool { return v.Addr != endpoint && v.Name != endpoint })
+	if len(marked) == 0 {
+		return nil
+	}
+	return slices.DeleteFunc(e.Endpoints(now), func(v EndpointView) bool {
+		return !marked[endpointName{Service: v.Service, Addr: v.Addr, Incarnation: v.Incarnation}]
+	})
+}
+
+// Busy counts what is at the endpoints of a name or address, in all services: their sessions (which may lag by the time that the
+// sweep takes to come round) and the requests in flight, also those at an endpoint that is gone, whose sessions move with
+// their next request. known is false when there never was such an endpoint, or it went long ago.
+func (e *Engine) Busy(endpoint string) (sessions, requests int, known bool) {
+	r := e.endpoints
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, ep := range r.byName {
+		if !ep.named(endpoint) {
+			continue
+		}
+		known = true
+		requests += ep.InFlight()
+		if EndpointState(ep.configured.Load()) != Gone {
+			sessions += e.store.Live(ep.id)
+		}
+	}
+	return sessions, requests, known
 }
 
 // named reports whether a person means the endpoint.
-func (ep *Endpoint) named(s string) bool { return ep.Addr == s || ep.Name != "" && ep.Name == s }
+func (ep *Endpoint) named(s string) bool { return s != "" && (ep.Addr == s || ep.Name() == s) }

@@ -128,7 +128,7 @@ func setCookie(k *Key, value string) string {
 	b.WriteString(value)
 	if k.TTL > 0 {
 		b.WriteString("; Max-Age=")
-		b.WriteString(strconv.FormatInt(int64(k.TTL/time.Second), 10))
+		b.WriteString(strconv.FormatInt(int64((k.TTL+time.Second-1)/time.Second), 10)) // 0 would end it at once
 	}
 	if k.Path != "" {
 		b.WriteString("; Path=")

@@ -175,8 +175,9 @@ func (l *randomLife) release() {
 	i := l.IntN(len(l.open))
 	r := l.open[i]
 	l.open = append(l.open[:i], l.open[i+1:]...)
+	r.dec.Sent = l.IntN(10) != 0 // else the client went before it was sent
 	l.engine.Release(r.dec, l.now)
-	l.oracle.released(r.id, l.now)
+	l.oracle.released(r.id, r.dec, l.now)
 }
 
 func (l *randomLife) drain() {
@@ -204,7 +205,7 @@ func (l *randomLife) moveByHand() {
 		}
 		if s != nil && s.at != ep {
 			s.at = ep
-			s.untold, s.lastSeen = true, session.InstantOf(view.LastSeen)
+			s.untold, s.lastSeen = s.onTheMove(), session.InstantOf(view.LastSeen)
 		}
 		return
 	}

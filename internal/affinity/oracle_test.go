@@ -40,7 +40,7 @@ type oracleSession struct {
 	at       epID
 	lastSeen session.Instant
 	holds    int
-	untold   bool
+	untold   affinity.SessionState // SessionNew or SessionMoved: what its endpoint has yet to hear; else SessionNone
 }
 
 // expectation is what the oracle says of a decision.
@@ -112,9 +112,7 @@ func (ep *oracleEndpoint) serves(now session.Instant) bool {
 	return ep.configured != affinity.Gone && (ep.drainingSince == 0 || now < ep.drainingSince.Add(ep.deadline))
 }
 
-func (ep *oracleEndpoint) takesNew(now session.Instant) bool {
-	return ep.configured == affinity.Ready && !ep.drained && now >= ep.ejectedUntil
-}
+func (ep *oracleEndpoint) takesNew() bool { return ep.configured == affinity.Ready && !ep.drained }
 
 func (ep *oracleEndpoint) eject(now session.Instant) {
 	if now < ep.ejectedUntil {
@@ -137,9 +135,14 @@ func (o *oracle) live(id sessID, now session.Instant) *oracleSession {
 // allowed is where a session of the service may be placed: ready endpoints on which it would not exceed the bound.
 func (o *oracle) allowed(service string, avoid epID, now session.Instant) map[epID]bool {
 	loads, total := map[epID]int{}, 0
-	for id, ep := range o.endpoints {
-		if id.service == service && id != avoid && ep.takesNew(now) {
-			loads[id] = 0
+	for _, unhealthy := range []bool{false, true} { // those only when there are no others
+		for id, ep := range o.endpoints {
+			if id.service == service && id != avoid && ep.takesNew() && unhealthy == (now < ep.ejectedUntil) {
+				loads[id] = 0
+			}
+		}
+		if len(loads) > 0 {
+			break
 		}
 	}
 	for sid, s := range o.sessions {
@@ -167,24 +170,36 @@ func (o *oracle) request(service, user string, now session.Instant) expectation 
 		return o.placed(affinity.SessionNew, id, epID{}, now)
 	case o.endpoints[s.at].serves(now):
 		e := expectation{state: affinity.SessionExisting, endpoint: s.at, sessionID: id}
-		if s.untold {
-			e.state = affinity.SessionMoved
+		if s.untold != affinity.SessionNone {
+			e.state = s.untold
 		}
 		return e
 	}
-	return o.placed(affinity.SessionMoved, id, epID{}, now)
+	return o.placed(s.onTheMove(), id, epID{}, now)
+}
+
+// onTheMove is what the next endpoint hears of a session that leaves its endpoint: one that no endpoint has heard of is new.
+func (s *oracleSession) onTheMove() affinity.SessionState {
+	if s.untold == affinity.SessionNew {
+		return affinity.SessionNew
+	}
+	return affinity.SessionMoved
 }
 
 // givenUp is what a decision must become after its endpoint could not be connected to.
 func (o *oracle) givenUp(was affinity.SessionState, id sessID, failed epID, now session.Instant) expectation {
 	o.endpoints[failed].eject(now)
-	state := affinity.SessionMoved
-	if was == affinity.SessionNew {
-		state = affinity.SessionNew
+	s := o.sessions[id]
+	s.unsaid(was, failed)
+	s.holds--
+	return o.placed(s.onTheMove(), id, failed, now)
+}
+
+// unsaid takes over that a request that would have told an endpoint something did not reach it.
+func (s *oracleSession) unsaid(was affinity.SessionState, at epID) {
+	if s.at == at && was != affinity.SessionExisting {
+		s.untold = was
 	}
-	o.sessions[id].holds--
-	e := o.placed(state, id, failed, now)
-	return e
 }
 
 func (o *oracle) placed(state affinity.SessionState, id sessID, avoid epID, now session.Instant) expectation {
@@ -200,25 +215,23 @@ func (o *oracle) chosen(e expectation, at epID, now session.Instant) {
 		s = &oracleSession{}
 		o.sessions[e.sessionID] = s
 	}
-	s.at, s.lastSeen, s.untold = at, now, false
+	s.at, s.lastSeen, s.untold = at, now, affinity.SessionNone
 	s.holds++
 }
 
-// refused takes over that a session found no endpoint. A live one was seen, and stays where it is; one that no replica has
-// served never was.
+// refused takes over that a live session found no endpoint: it was seen, and stays where it is.
 func (o *oracle) refused(e expectation, now session.Instant) {
-	switch s := o.sessions[e.sessionID]; {
-	case s == nil:
-	case e.state == affinity.SessionNew && s.holds == 0:
-		delete(o.sessions, e.sessionID)
-	default:
+	if s := o.sessions[e.sessionID]; s != nil {
 		s.lastSeen = now
 	}
 }
 
 // released ends one hold.
-func (o *oracle) released(id sessID, now session.Instant) {
+func (o *oracle) released(id sessID, dec *affinity.Decision, now session.Instant) {
 	if s := o.sessions[id]; s != nil && s.holds > 0 {
+		if !dec.Sent {
+			s.unsaid(dec.Session, epID{dec.Service.Name, dec.Endpoint.Addr, dec.Endpoint.Incarnation})
+		}
 		s.holds--
 		s.lastSeen = now
 	}

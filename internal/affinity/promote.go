@@ -12,7 +12,8 @@ import (
 
 // Plan says whether the body of a request has to be read before Decide.
 func (e *Engine) Plan(req *Request) Plan {
-	l := e.view.Load().listener(req.Port)
+	req.plannedBy = e.view.Load()
+	l := req.plannedBy.listener(req.Port)
 	if l == nil || l.spec == nil {
 		return Plan{}
 	}
@@ -25,6 +26,11 @@ func (e *Engine) Plan(req *Request) Plan {
 		}}
 	case !isJSON(contentType):
 		return Plan{}
+	case !isUTF8(contentType):
+		return Plan{Problem: problem.Problem{
+			Code:   problem.UnsupportedCharset,
+			Detail: "The body's charset is not UTF-8; JSON is sent in UTF-8 (RFC 8259, section 8.1).",
+		}}
 	}
 	if encoding, n := req.Header("content-encoding"); n > 0 && !strings.EqualFold(encoding, "identity") {
 		return Plan{} // not readable: the headers decide
@@ -41,6 +47,22 @@ func isJSON(contentType string) bool {
 	media = strings.TrimRight(media, " \t")
 	return strings.EqualFold(media, "application/json") || strings.EqualFold(media, "text/json") ||
 		len(media) > 5 && strings.EqualFold(media[len(media)-5:], "+json")
+}
+
+// isUTF8 reports whether the charset of a JSON body is UTF-8 or a part of it. RFC 8259 gives JSON no such parameter, but there are
+// readers that go by it, and would read other members than Remora.
+func isUTF8(contentType string) bool {
+	_, parameters, _ := strings.Cut(contentType, ";")
+	for rest := parameters; rest != ""; {
+		var parameter string
+		parameter, rest, _ = strings.Cut(rest, ";")
+		name, value, _ := strings.Cut(strings.Trim(parameter, " \t"), "=")
+		value = strings.Trim(value, `"`)
+		if strings.EqualFold(strings.TrimRight(name, " \t*"), "charset") && !strings.EqualFold(value, "utf-8") && !strings.EqualFold(value, "us-ascii") {
+			return false
+		}
+	}
+	return true
 }
 
 // BodyProblem is the answer to a body that the scanner refused.

@@ -54,15 +54,25 @@ func (r *registry) table() []*Endpoint {
 	return append(make([]*Endpoint, 0, len(old)+len(old)/8+8), old...)
 }
 
-// ensure returns the record of an endpoint and makes it when it is new. It may add to eps. The lock must be held.
-func (r *registry) ensure(eps []*Endpoint, name endpointName, podName string) (*Endpoint, []*Endpoint, error) {
-	if ep, ok := r.byName[name]; ok {
-		if ep.restored { // no decision has met it yet
-			ep.Name, ep.restored = podName, false
+// hasRoom reports whether there are ids for those endpoints of services that have none. The lock must be held.
+func (r *registry) hasRoom(services []ServiceConfig) bool {
+	missing := 0
+	for i := range services {
+		for _, ec := range services[i].Endpoints {
+			if r.byName[endpointName{Service: services[i].Name, Addr: ec.Addr, Incarnation: ec.Incarnation}] == nil {
+				missing++
+			}
 		}
+	}
+	return missing <= len(r.free)+session.MaxEndpoints-len(*r.byID.Load())
+}
+
+// ensure returns the record of an endpoint and makes it when it is new. It may add to eps. The lock must be held.
+func (r *registry) ensure(eps []*Endpoint, name endpointName) (*Endpoint, []*Endpoint, error) {
+	if ep, ok := r.byName[name]; ok {
 		return ep, eps, nil
 	}
-	ep := &Endpoint{Addr: name.Addr, Incarnation: name.Incarnation, Name: podName, Service: name.Service, identity: identityOf(name)}
+	ep := &Endpoint{Addr: name.Addr, Incarnation: name.Incarnation, Service: name.Service, identity: identityOf(name)}
 	ep.drained.Store(r.drained[[2]string{name.Addr, name.Incarnation}])
 	ep.idle.Store(int64(DefaultIdleTimeout)) // until a configuration says
 	switch {
@@ -96,11 +106,23 @@ func (r *registry) reap(now session.Instant, live func(session.EndpointID) int) 
 		eps[ep.id] = nil
 		r.free = append(r.free, ep.id)
 		delete(r.byName, name)
-		delete(r.drained, [2]string{name.Addr, name.Incarnation})
 	}
 	if eps != nil {
 		r.byID.Store(&eps)
+		r.dropStaleMarks()
 	}
+}
+
+// dropStaleMarks forgets the drain marks of replicas that no service has any more. The lock must be held.
+func (r *registry) dropStaleMarks() {
+	if len(r.drained) == 0 {
+		return
+	}
+	known := make(map[[2]string]bool, len(r.byName))
+	for name := range r.byName {
+		known[[2]string{name.Addr, name.Incarnation}] = true
+	}
+	maps.DeleteFunc(r.drained, func(mark [2]string, _ bool) bool { return !known[mark] })
 }
 
 // drainMarks lists the endpoints that operators drained, in a fixed order.

@@ -87,11 +87,11 @@ func (e *Engine) Restore(r io.Reader, now session.Instant) (session.Loaded, erro
 	defer reg.mu.Unlock()
 	eps := reg.table()
 	resolve := func(name session.EndpointName) session.EndpointID {
-		ep, grown, err := reg.ensure(eps, name, "")
+		ep, grown, err := reg.ensure(eps, name)
 		if err != nil {
 			return 0
 		}
-		eps, ep.restored = grown, true
+		eps = grown
 		return ep.id
 	}
 	loaded, err := store.Load(r, accept, resolve, now)

@@ -30,12 +30,13 @@ func start(t *testing.T, o affinity.Options, snapshot []byte, now session.Instan
 	return e, failed
 }
 
-// ask sends a request of a user to backend-1.
+// ask decides a request of a user to backend-1, and says that it was sent.
 func ask(e *affinity.Engine, user string, now session.Instant) *affinity.Decision {
 	dec := new(affinity.Decision)
 	e.Decide(&affinity.Request{Request: route.Request{Port: 80, Authority: "any", Path: "/", Headers: []route.Header{
 		{Name: "target", Value: "backend-1"}, {Name: "x-user", Value: user},
 	}}}, dec, now)
+	dec.Sent = true
 	return dec
 }
 

@@ -3,20 +3,21 @@ package problem
 // Codes of the decision: what affinity.Engine answers with. The reasons for which a body is refused are the same strings as
 // package fields' Reason.
 const (
-	MalformedJSON   Code = "malformed_json"
-	JSONTooDeep     Code = "json_too_deep"
-	TrailingBytes   Code = "trailing_bytes"
-	DuplicateField  Code = "duplicate_field"
-	FieldNotString  Code = "field_not_string"
-	FieldEmpty      Code = "field_empty"
-	FieldTooLong    Code = "field_too_long"
-	FieldBadValue   Code = "field_bad_value"
-	DuplicateHeader Code = "duplicate_header"
-	NoKey           Code = "no_key"
-	NoRoute         Code = "no_route"
-	BodyTooLarge    Code = "body_too_large"
-	NoEndpoint      Code = "no_endpoint"
-	ServiceUnknown  Code = "service_unknown"
+	MalformedJSON      Code = "malformed_json"
+	JSONTooDeep        Code = "json_too_deep"
+	UnsupportedCharset Code = "unsupported_charset"
+	TrailingBytes      Code = "trailing_bytes"
+	DuplicateField     Code = "duplicate_field"
+	FieldNotString     Code = "field_not_string"
+	FieldEmpty         Code = "field_empty"
+	FieldTooLong       Code = "field_too_long"
+	FieldBadValue      Code = "field_bad_value"
+	DuplicateHeader    Code = "duplicate_header"
+	NoKey              Code = "no_key"
+	NoRoute            Code = "no_route"
+	BodyTooLarge       Code = "body_too_large"
+	NoEndpoint         Code = "no_endpoint"
+	ServiceUnknown     Code = "service_unknown"
 )
 
 // Codes of the request's form: what a front door that reads HTTP itself refuses before anything is decided. The catalogue has
@@ -91,6 +92,7 @@ var catalogue = [...]Entry{
 	{RequestTimeout, 408, "The request did not arrive in time"},
 	{BodyTooLarge, 413, "The body is too large to be read for its fields"},
 	{"request_line_too_long", 414, "The request line is too long"},
+	{UnsupportedCharset, 415, "The charset of the JSON body is not UTF-8"},
 	{"expectation_not_supported", 417, "The expectation cannot be met"},
 	{"head_too_large", 431, "The header section is too large"},
 	{"too_many_fields", 431, "There are too many headers"},
