@@ -147,15 +147,19 @@ func waitFor(t *testing.T, what string, cond func() bool) {
 	}
 }
 
-// held is how many requests the engine counts at the endpoint.
-func (r *rig) inFlight(addr string) int {
+// endpoint is what the engine says of the endpoint at an address.
+func (r *rig) endpoint(addr string) affinity.EndpointView {
 	for _, ep := range r.engine.Endpoints(session.InstantOf(time.Now())) {
 		if ep.Addr == addr {
-			return ep.InFlight
+			return ep
 		}
 	}
-	return 0
+	return affinity.EndpointView{}
 }
+
+func (r *rig) inFlight(addr string) int { return r.endpoint(addr).InFlight }
+
+func (r *rig) state(addr string) string { return r.endpoint(addr).State }
 
 // --- a client on the wire ---
 

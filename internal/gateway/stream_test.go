@@ -59,7 +59,7 @@ func TestASlowClientSlowsTheReplicaDown(t *testing.T) {
 	w.send(get("/big"))
 	b := backend.conn()
 	b.head()
-	const size = 64 << 20
+	const size = 32 << 20
 	b.send("HTTP/1.1 200 OK\nContent-Length: " + itoa(size) + "\n\n")
 	sent := make(chan error, 1)
 	go func() {
@@ -102,7 +102,7 @@ func TestASlowReplicaSlowsTheClientDown(t *testing.T) {
 			backend := newReplica(t)
 			r := start(t, services{{backend.addr}}, func(c *Config) { c.Workers = 1 })
 			w := r.dial()
-			const size = 64 << 20
+			const size = 32 << 20
 			head := "POST /upload HTTP/1.1\nHost: gw\ntarget: backend-1\nx-user: ann\n"
 			sent := make(chan error, 1)
 			if framing == "length" {
