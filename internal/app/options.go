@@ -39,8 +39,9 @@ type Options struct {
 	HashKeyFile  string // empty: the key of SessionFile, or a new one
 
 	ShutdownTimeout time.Duration
-	// Signals brings SIGHUP (load the configuration again), and SIGINT or SIGTERM (stop; the second one at once).
-	Signals <-chan os.Signal
+	// Stop brings the signals that ask to stop; the second one cuts off what is in flight. Reload brings those that ask to load
+	// the configuration again: apart from the others, so that they cannot fill their channel.
+	Stop, Reload <-chan os.Signal
 }
 
 // readHashKey reads the secret that users' keys are hashed with.

@@ -7,7 +7,6 @@ import (
 
 	"github.com/remora-proxy/remora/internal/config"
 	"github.com/remora-proxy/remora/internal/diag"
-	"github.com/remora-proxy/remora/internal/session"
 )
 
 // refuse says why a configuration is not used, and its warnings when it is. It reports whether it is not used.
@@ -29,7 +28,10 @@ func (p *program) refuse(c *Loaded) bool {
 // reload loads the configuration again. One that is invalid, or whose ports cannot be opened, changes nothing.
 func (p *program) reload(ctx context.Context, why string) {
 	p.log.Info("loading the configuration", "why", why)
-	next := p.source.load(ctx)
+	next := p.load(ctx)
+	if next == nil {
+		return
+	}
 	if p.refuse(next) {
 		p.log.Error("the configuration is refused and is as it was before")
 		return
@@ -52,16 +54,20 @@ func (p *program) apply(c *Loaded) error {
 	if err != nil {
 		return err
 	}
-	now := time.Now()
-	if err := p.engine.Apply(c.Snapshot, session.InstantOf(now)); err != nil {
+	p.protect(p.current, c) // a decision by either finds the headers that it looks at
+	if err := p.engine.Apply(c.Snapshot, p.clock.instant()); err != nil {
 		opened.close()
+		p.protect(p.current)
 		return fmt.Errorf("apply the configuration: %w", err)
 	}
+	p.protect(c)
+	p.dropOutdated()
 	for port, l := range opened {
 		if err := p.front.Add(l, port); err != nil {
 			// What failed is the system's (descriptors, memory): the configuration is in force, one port of it is not served.
 			p.log.Error("a port is not served", "port", port, "error", err)
 			l.Close()
+			delete(opened, port)
 			continue
 		}
 		p.ports[port] = l
@@ -74,12 +80,23 @@ func (p *program) apply(c *Loaded) error {
 	}
 	p.source.resolver.Retain(c.DNSNames)
 	p.current = c
-	p.board.applied(c, p.ports.list(), now)
+	p.board.applied(c, p.ports.list(), time.Now())
 	p.log.Info("configuration applied", "files", len(c.Sources.Files), "routes", c.Routes, "services", c.Services, "endpoints", c.Endpoints)
-	for _, l := range p.ports.list() {
+	for _, l := range opened.list() {
 		p.log.Info("listening", "address", l.Address, "gatewayPort", l.Port)
 	}
 	return nil
+}
+
+// protect has the gateway protect the headers that these configurations look at; nil looks at none.
+func (p *program) protect(configurations ...*Loaded) {
+	var names []string
+	for _, c := range configurations {
+		if c != nil {
+			names = append(names, c.protected...)
+		}
+	}
+	p.front.Protect(names)
 }
 
 // readdress applies the configuration in force with the addresses that DNS gives now.
@@ -90,7 +107,7 @@ func (p *program) readdress() {
 		p.log.Error("new addresses are not used", "error", next.Diagnostics.Err())
 		return
 	}
-	if err := p.engine.Apply(next.Snapshot, session.InstantOf(time.Now())); err != nil {
+	if err := p.engine.Apply(next.Snapshot, p.clock.instant()); err != nil {
 		p.log.Error("new addresses are not used", "error", err)
 		return
 	}

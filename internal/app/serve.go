@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -33,12 +32,14 @@ const sweepInterval = 100 * time.Millisecond
 type program struct {
 	o        Options
 	log      *slog.Logger
+	clock    clock
 	source   source
 	engine   *affinity.Engine
 	front    *gateway.Gateway
 	metrics  *prometheus.Registry
 	board    *board
-	sessions *sessionFile // nil: sessions do not outlast the process
+	sessions *sessionFile    // nil: sessions do not outlast the process
+	restored *session.Loaded // what came from the file, until that is said; nil: nothing
 	swept    broadcast
 	ports    openPorts
 	current  *Loaded           // the configuration in force
@@ -60,11 +61,11 @@ func Serve(ctx context.Context, o Options) error {
 
 func newProgram(o Options) (*program, error) {
 	p := &program{
-		o: o, log: o.Log,
+		o: o, log: o.Log, clock: startClock(),
 		metrics: prometheus.NewRegistry(), ports: openPorts{},
 	}
 	p.source = source{loader: &config.Loader{Paths: o.Files, Stdin: o.Stdin}, resolver: &endpoints.Resolver{Failed: p.dnsFailed}}
-	p.board = newBoard(&p.o, p.metrics, time.Now())
+	p.board = newBoard(&p.o, p.metrics, p.clock.start)
 	options := affinity.Options{Store: session.NewTable(session.Options{MaxSessions: o.MaxSessions})}
 	var random [24]byte
 	rand.Read(random[:]) // never fails
@@ -79,7 +80,7 @@ func newProgram(o Options) (*program, error) {
 	}
 	p.engine = affinity.New(options)
 	p.metrics.MustRegister(
-		admin.NewEngineCollector(p.engine, time.Now),
+		admin.NewEngineCollector(p.engine, p.clock.now),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
@@ -96,9 +97,15 @@ func newProgram(o Options) (*program, error) {
 
 // run starts everything, serves until it is told to stop, and stops everything.
 func (p *program) run(ctx context.Context) error {
+	ctx, cut, forget := p.obeyStops(ctx)
+	defer forget()
 	changes, stopWatching := p.watch() // before the first load, so that no change falls between
 	defer stopWatching()
-	first := p.source.load(ctx)
+	first := p.load(ctx)
+	if first == nil {
+		p.sayStopping(ctx)
+		return nil
+	}
 	if p.refuse(first) {
 		return errors.New("the configuration is invalid, so there is nothing to serve; its findings are above")
 	}
@@ -128,7 +135,7 @@ func (p *program) run(ctx context.Context) error {
 	p.untilStop(ctx, changes, resolved)
 
 	p.board.notReady("the gateway is stopping")
-	cut := p.stopFront()
+	cutOff := p.stopFront(cut)
 	if p.access != nil {
 		if err := p.access.Close(); err != nil {
 			p.log.Error("the access log is not complete", "error", err)
@@ -136,7 +143,7 @@ func (p *program) run(ctx context.Context) error {
 	}
 	cancel()
 	tasks.Wait()
-	return errors.Join(cut, p.save())
+	return errors.Join(cutOff, p.save())
 }
 
 // newFront makes the gateway, which serves nobody yet.
@@ -171,7 +178,7 @@ func (p *program) openAdmin() (stop func(), err error) {
 		return nil, err
 	}
 	server := admin.New(admin.Config{
-		Engine: p.engine, Status: p.status, Metrics: p.metrics, Swept: p.swept.wait, Now: time.Now,
+		Engine: p.engine, Status: p.status, Metrics: p.metrics, Swept: p.swept.wait, Now: p.clock.now,
 		Names: p.o.AdminNames, Profiles: p.o.Profiles,
 	})
 	served := make(chan struct{})
@@ -197,58 +204,6 @@ func (p *program) status() admin.Status {
 	return st
 }
 
-// untilStop does what signals and changes of the files ask for, until one asks to stop.
-func (p *program) untilStop(ctx context.Context, changes, resolved <-chan struct{}) {
-	for {
-		select {
-		case <-ctx.Done():
-			p.log.Info("stopping", "why", "the program that started this one has ended, or asked for it")
-			return
-		case sig := <-p.o.Signals:
-			if sig != syscall.SIGHUP {
-				p.log.Info("stopping", "why", sig.String())
-				return
-			}
-			p.reload(ctx, "SIGHUP")
-		case <-changes:
-			p.reload(ctx, "the files changed")
-		case <-resolved:
-			p.readdress()
-		}
-	}
-}
-
-// nudge puts a token into a channel that holds one, unless one waits there already: it will stand for this as well.
-func nudge(ch chan<- struct{}) {
-	select {
-	case ch <- struct{}{}:
-	default:
-	}
-}
-
-// stopFront lets requests in flight finish. The error says that some were cut off.
-func (p *program) stopFront() error {
-	ctx, cancel := context.WithTimeout(context.Background(), p.o.ShutdownTimeout)
-	defer cancel()
-	go func() {
-		for {
-			select {
-			case sig := <-p.o.Signals:
-				if sig != syscall.SIGHUP {
-					p.log.Warn("stopping at once", "why", "a second "+sig.String())
-					cancel()
-				}
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	if err := p.front.Shutdown(ctx); err != nil {
-		return fmt.Errorf("requests in flight were cut off: %w", err)
-	}
-	return nil
-}
-
 // sweep removes expired sessions, a part of the table at a time, for as long as the program runs.
 func (p *program) sweep(ctx context.Context) {
 	ticker := time.NewTicker(sweepInterval)
@@ -257,8 +212,8 @@ func (p *program) sweep(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-ticker.C:
-			p.engine.Sweep(session.InstantOf(now))
+		case <-ticker.C:
+			p.engine.Sweep(p.clock.instant())
 			p.swept.tell()
 		}
 	}

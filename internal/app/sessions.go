@@ -21,7 +21,7 @@ func (p *program) restore() error {
 	}
 	var restored session.Loaded
 	err := p.sessions.read(func(r io.Reader) (err error) {
-		restored, err = p.engine.Restore(r, session.InstantOf(time.Now()))
+		restored, err = p.engine.Restore(r, p.clock.instant())
 		return err
 	})
 	if unreadable := (*unreadableError)(nil); errors.As(err, &unreadable) {
@@ -29,10 +29,22 @@ func (p *program) restore() error {
 		return nil
 	}
 	if err == nil {
-		p.log.Info("sessions restored", "file", p.o.SessionFile, "sessions", restored.Sessions,
-			"outdated", restored.Outdated, "unknown", restored.Unknown, "excess", restored.Excess)
+		p.restored = &restored
 	}
 	return err
+}
+
+// dropOutdated removes the restored sessions that have expired, which can be told only when a configuration says how long they
+// live, and says what was restored.
+func (p *program) dropOutdated() {
+	r := p.restored
+	if p.restored = nil; r == nil {
+		return
+	}
+	p.engine.SweepAll(p.clock.instant())
+	live := p.engine.Stats().Sessions
+	p.log.Info("sessions restored", "file", p.o.SessionFile, "sessions", live,
+		"outdated", r.Outdated+r.Sessions-live, "unknown", r.Unknown, "excess", r.Excess)
 }
 
 // saveRegularly saves the sessions again and again, so that a crash loses little.
@@ -61,7 +73,7 @@ func (p *program) save() error {
 	}
 	began, sessions := time.Now(), 0
 	err := p.sessions.write(func(w io.Writer) (err error) {
-		sessions, err = p.engine.Save(w, session.InstantOf(began))
+		sessions, err = p.engine.Save(w, p.clock.instant())
 		return err
 	})
 	took := time.Since(began)

@@ -450,6 +450,43 @@ func TestAClientCannotHaveAHeaderTakenAwayThatDecidedItsRoute(t *testing.T) {
 	}
 }
 
+func TestHeadersThatAReloadMakesDecisiveAreProtectedFromThenOn(t *testing.T) {
+	t.Parallel()
+	folder := configure(t, startBackends(t, "backend-1", 1))
+	g := serve(t, "-f", folder)
+	ask := func() string {
+		t.Helper()
+		conn, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
+		must(t, err)
+		defer conn.Close()
+		fmt.Fprint(conn, "GET /hit_backend HTTP/1.1\r\nHost: a\r\ntarget: backend-1\r\nx-user: ann\r\nx-tier: gold\r\nConnection: close, x-tier\r\n\r\n")
+		answer, err := io.ReadAll(conn)
+		must(t, err)
+		return string(answer)
+	}
+	if answer := ask(); strings.Contains(answer, "protected_connection_option") {
+		t.Errorf("before the reload x-tier decides nothing, and the answer is\n%s", answer)
+	}
+	edit(t, folder, "virtualservice.yaml", "exact: backend-1\n", "exact: backend-1\n        x-tier:\n          exact: gold\n")
+	g.line(`"msg":"configuration applied"`)
+	if answer := ask(); !strings.Contains(answer, "protected_connection_option") {
+		t.Errorf("after the reload x-tier decides, and the answer is\n%s", answer)
+	}
+}
+
+func TestOnlyPortsThatWereOpenedAreSaidToBeListenedOn(t *testing.T) {
+	t.Parallel()
+	folder := configure(t, startBackends(t, "backend-1", 1))
+	g := serve(t, "-f", folder)
+	edit(t, folder, "virtualservice.yaml", "exact: backend-2", "exact: two")
+	g.line(`"msg":"configuration applied"`)
+	g.signal(syscall.SIGTERM)
+	g.exit()
+	if n := strings.Count(strings.Join(g.lines, "\n"), `"msg":"listening"`); n != 1 {
+		t.Errorf("one port was opened, and that was said %d times", n)
+	}
+}
+
 func TestSessionsCannotBeUsedWithAnotherHashKey(t *testing.T) {
 	t.Parallel()
 	folder, dir := configure(t, startBackends(t, "backend-1", 1)), t.TempDir()

@@ -82,7 +82,7 @@ func newServe(version string, env Env) *cobra.Command {
 			ctx = untilEOF(ctx, env.Stdin)
 		}
 		env.Notify(syscall.SIGPIPE) // whoever reads the logs may leave: writing to them then is an error, and no reason to end
-		o.Signals = env.Notify(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+		o.Stop, o.Reload = env.Notify(os.Interrupt, syscall.SIGTERM), env.Notify(syscall.SIGHUP)
 		return app.Serve(ctx, o)
 	})
 	return cmd

@@ -1,0 +1,103 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+)
+
+// stopSignal is the cause of a context that a signal has ended.
+type stopSignal struct{ os.Signal }
+
+func (s stopSignal) Error() string { return s.String() }
+
+// obeyStops gives a context that ends with the first signal that asks to stop or with parent, and one that ends with the next
+// signal; forget ends both. Signals are obeyed at any time, whatever the program is doing.
+func (p *program) obeyStops(parent context.Context) (_, _ context.Context, forget func()) {
+	stopped, stop := context.WithCancelCause(parent)
+	cut, cutOff := context.WithCancel(context.WithoutCancel(parent))
+	forgotten := make(chan struct{})
+	go func() {
+		for cut.Err() == nil {
+			select {
+			case sig := <-p.o.Stop:
+				if stopped.Err() == nil {
+					stop(stopSignal{sig})
+					continue
+				}
+				p.log.Warn("stopping at once", "why", sig.String()+", while it stops already")
+				cutOff()
+			case <-forgotten:
+				return
+			}
+		}
+	}()
+	return stopped, cut, func() {
+		close(forgotten)
+		stop(nil)
+		cutOff()
+	}
+}
+
+// sayStopping logs why ctx, which obeyStops gave, has ended.
+func (p *program) sayStopping(ctx context.Context) {
+	why := "the program that started this one has ended, or asked for it"
+	if sig := (stopSignal{}); errors.As(context.Cause(ctx), &sig) {
+		why = sig.String()
+	}
+	p.log.Info("stopping", "why", why)
+}
+
+// load loads the configuration; nil says that ctx has ended. Files are not read nor compiled any faster for that, so such a
+// load is left to end by itself.
+func (p *program) load(ctx context.Context) *Loaded {
+	loaded := make(chan *Loaded, 1)
+	go func() { loaded <- p.source.load(ctx) }()
+	select {
+	case l := <-loaded:
+		if ctx.Err() == nil { // else it may lack addresses that it would have waited for
+			return l
+		}
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// untilStop does what signals and changes of the files ask for, until one asks to stop.
+func (p *program) untilStop(ctx context.Context, changes, resolved <-chan struct{}) {
+	for {
+		select {
+		case <-ctx.Done():
+			p.sayStopping(ctx)
+			return
+		case <-p.o.Reload:
+			for len(p.o.Reload) > 0 { // the load that begins now is for these as well
+				<-p.o.Reload
+			}
+			p.reload(ctx, "SIGHUP")
+		case <-changes:
+			p.reload(ctx, "the files changed")
+		case <-resolved:
+			p.readdress()
+		}
+	}
+}
+
+// nudge puts a token into a channel that holds one, unless one waits there already: it will stand for this as well.
+func nudge(ch chan<- struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// stopFront lets requests in flight finish until cut is done. The error says that some were cut off.
+func (p *program) stopFront(cut context.Context) error {
+	ctx, cancel := context.WithTimeout(cut, p.o.ShutdownTimeout)
+	defer cancel()
+	if err := p.front.Shutdown(ctx); err != nil {
+		return fmt.Errorf("requests in flight were cut off: %w", err)
+	}
+	return nil
+}
