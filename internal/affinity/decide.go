@@ -1,6 +1,8 @@
 package affinity
 
 import (
+	"slices"
+
 	"github.com/remora-proxy/remora/internal/problem"
 	"github.com/remora-proxy/remora/internal/route"
 	"github.com/remora-proxy/remora/internal/session"
@@ -12,7 +14,7 @@ const claimTries = 4
 // Decide decides a request. Unless dec.Problem is set, the request is held until Release. It may overwrite req.Headers where
 // the body's fields win.
 func (e *Engine) Decide(req *Request, dec *Decision, now session.Instant) {
-	*dec = Decision{Promoted: dec.Promoted[:0]}
+	*dec = Decision{Promoted: dec.Promoted[:0], tried: dec.tried[:0]}
 	v := req.plannedBy
 	if req.plannedBy = nil; v == nil {
 		v = e.view.Load()
@@ -53,7 +55,7 @@ func (e *Engine) bind(req *Request, dec *Decision, now session.Instant) {
 			dec.Problem = noKey(svc)
 			return
 		}
-		e.balance(dec, nil, now)
+		e.balance(dec, now)
 		return
 	}
 	dec.SetCookie = cookie
@@ -67,7 +69,7 @@ func (e *Engine) claim(dec *Decision, now session.Instant) {
 	for range claimTries {
 		id, live := e.store.Acquire(dec.key, now, svc.IdleTimeout)
 		if !live {
-			ep := svc.place(e.store, uint64(dec.key), nil, now)
+			ep := svc.place(e.store, uint64(dec.key), dec.tried, now)
 			if ep == nil {
 				dec.Problem = noEndpoint(svc)
 				return
@@ -87,11 +89,11 @@ func (e *Engine) claim(dec *Decision, now session.Instant) {
 			}
 		}
 		dec.held = true
-		if ep := e.owner(svc, id); ep != nil && ep.serves(now) {
+		if ep := e.owner(svc, id); ep != nil && ep.serves(now) && !slices.Contains(dec.tried, ep) {
 			dec.Endpoint, dec.Session = ep, e.told.take(dec.key, ep.id)
 			return
 		}
-		if e.rebind(dec, id, nil, now) {
+		if e.rebind(dec, id, now) {
 			return
 		}
 	}
@@ -103,10 +105,10 @@ func (e *Engine) claim(dec *Decision, now session.Instant) {
 // rebind moves the held session dec.key away from the endpoint with the id from. It reports whether dec is decided: with an
 // endpoint, or with a problem and no hold when there is no other endpoint. Otherwise the session ended meanwhile: its hold is
 // gone, and the caller begins again.
-func (e *Engine) rebind(dec *Decision, from session.EndpointID, avoid *Endpoint, now session.Instant) bool {
+func (e *Engine) rebind(dec *Decision, from session.EndpointID, now session.Instant) bool {
 	svc := dec.Service
 	for range claimTries {
-		ep := svc.place(e.store, uint64(dec.key), avoid, now)
+		ep := svc.place(e.store, uint64(dec.key), dec.tried, now)
 		if ep == nil {
 			e.store.Release(dec.key, now)
 			dec.held = false
@@ -125,7 +127,7 @@ func (e *Engine) rebind(dec *Decision, from session.EndpointID, avoid *Endpoint,
 			return false
 		}
 		// Another request moved it first, and its decision tells the backend.
-		if ep := e.owner(svc, owner); ep != nil && ep != avoid && ep.serves(now) {
+		if ep := e.owner(svc, owner); ep != nil && !slices.Contains(dec.tried, ep) && ep.serves(now) {
 			dec.Endpoint, dec.Session = ep, e.told.take(dec.key, ep.id)
 			return true
 		}
@@ -145,9 +147,9 @@ func (e *Engine) owner(svc *Service, id session.EndpointID) *Endpoint {
 }
 
 // balance finds an endpoint for a request without a session.
-func (e *Engine) balance(dec *Decision, avoid *Endpoint, now session.Instant) {
+func (e *Engine) balance(dec *Decision, now session.Instant) {
 	dec.Session = SessionNone
-	if dec.Endpoint = dec.Service.spread(e.ticket.Add(1), avoid, now); dec.Endpoint == nil {
+	if dec.Endpoint = dec.Service.spread(e.ticket.Add(1), dec.tried, now); dec.Endpoint == nil {
 		dec.Problem = noEndpoint(dec.Service)
 	}
 }
@@ -156,7 +158,7 @@ func (e *Engine) balance(dec *Decision, avoid *Endpoint, now session.Instant) {
 func (e *Engine) Connected(dec *Decision) { dec.Endpoint.connected() }
 
 // Move gives up on dec.Endpoint, which could not be connected to after the front door's retries: the endpoint is unhealthy
-// for a while and dec goes to another one (dec.Session becomes SessionMoved for a session that was live before), or has a
+// for a while and dec goes to another one that was not tried yet (dec.Session becomes SessionMoved for a session that was live before), or has a
 // Problem, and nothing to release, when none is left.
 func (e *Engine) Move(dec *Decision, now session.Instant) {
 	if !dec.open {
@@ -166,13 +168,14 @@ func (e *Engine) Move(dec *Decision, now session.Instant) {
 	failed.eject(now)
 	failed.inFlight.Add(-1)
 	dec.Endpoint, dec.open = nil, false
+	dec.tried = append(dec.tried, failed)
 	if dec.held {
 		e.unsaid(svc, dec.key, failed.id, was, now)
 	}
 	switch {
 	case !dec.held:
-		e.balance(dec, failed, now)
-	case !e.rebind(dec, failed.id, failed, now):
+		e.balance(dec, now)
+	case !e.rebind(dec, failed.id, now):
 		e.claim(dec, now)
 	}
 	if !dec.Problem.IsZero() {

@@ -62,7 +62,8 @@ type Decision struct {
 	// Release, the endpoint knows nothing of a session that began or moved here, and its next request will say so.
 	Sent bool
 
-	key  session.Key
-	held bool // the session key has a hold of this decision
-	open bool // Endpoint counts this decision as in flight
+	tried []*Endpoint // that could not be connected to
+	key   session.Key
+	held  bool // the session key has a hold of this decision
+	open  bool // Endpoint counts this decision as in flight
 }

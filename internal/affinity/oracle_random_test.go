@@ -131,9 +131,10 @@ func (l *randomLife) request(step int) {
 	if err := explains(trace, dec); err != nil {
 		l.fail(step, err)
 	}
-	for tries := 0; ; tries++ {
+	var tried []epID
+	for {
 		if err := want.check(dec); err != nil {
-			l.fail(step, fmt.Errorf("%s of %s after %d moves: %w", user, service, tries, err))
+			l.fail(step, fmt.Errorf("%s of %s after %d moves: %w", user, service, len(tried), err))
 		}
 		if want.nothing {
 			l.oracle.refused(want, l.now)
@@ -147,8 +148,8 @@ func (l *randomLife) request(step int) {
 			ep.ejectedUntil, ep.failures = 0, 0
 			break
 		}
-		was := dec.Session
-		want = l.oracle.givenUp(was, want.sessionID, at, l.now)
+		tried = append(tried, at)
+		want = l.oracle.givenUp(dec.Session, want.sessionID, tried, l.now)
 		l.engine.Move(dec, l.now)
 	}
 	l.open = append(l.open, openRequest{dec, want.sessionID})

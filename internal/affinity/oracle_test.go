@@ -3,6 +3,7 @@ package affinity_test
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/remora-proxy/remora/internal/affinity"
@@ -133,11 +134,11 @@ func (o *oracle) live(id sessID, now session.Instant) *oracleSession {
 }
 
 // allowed is where a session of the service may be placed: ready endpoints on which it would not exceed the bound.
-func (o *oracle) allowed(service string, avoid epID, now session.Instant) map[epID]bool {
+func (o *oracle) allowed(service string, tried []epID, now session.Instant) map[epID]bool {
 	loads, total := map[epID]int{}, 0
 	for _, unhealthy := range []bool{false, true} { // those only when there are no others
 		for id, ep := range o.endpoints {
-			if id.service == service && id != avoid && ep.takesNew() && unhealthy == (now < ep.ejectedUntil) {
+			if id.service == service && !slices.Contains(tried, id) && ep.takesNew() && unhealthy == (now < ep.ejectedUntil) {
 				loads[id] = 0
 			}
 		}
@@ -167,7 +168,7 @@ func (o *oracle) request(service, user string, now session.Instant) expectation 
 	s := o.live(id, now)
 	switch {
 	case s == nil:
-		return o.placed(affinity.SessionNew, id, epID{}, now)
+		return o.placed(affinity.SessionNew, id, nil, now)
 	case o.endpoints[s.at].serves(now):
 		e := expectation{state: affinity.SessionExisting, endpoint: s.at, sessionID: id}
 		if s.untold != affinity.SessionNone {
@@ -175,7 +176,7 @@ func (o *oracle) request(service, user string, now session.Instant) expectation 
 		}
 		return e
 	}
-	return o.placed(s.onTheMove(), id, epID{}, now)
+	return o.placed(s.onTheMove(), id, nil, now)
 }
 
 // onTheMove is what the next endpoint hears of a session that leaves its endpoint: one that no endpoint has heard of is new.
@@ -187,12 +188,13 @@ func (s *oracleSession) onTheMove() affinity.SessionState {
 }
 
 // givenUp is what a decision must become after its endpoint could not be connected to.
-func (o *oracle) givenUp(was affinity.SessionState, id sessID, failed epID, now session.Instant) expectation {
+func (o *oracle) givenUp(was affinity.SessionState, id sessID, tried []epID, now session.Instant) expectation {
+	failed := tried[len(tried)-1]
 	o.endpoints[failed].eject(now)
 	s := o.sessions[id]
 	s.unsaid(was, failed)
 	s.holds--
-	return o.placed(s.onTheMove(), id, failed, now)
+	return o.placed(s.onTheMove(), id, tried, now)
 }
 
 // unsaid takes over that a request that would have told an endpoint something did not reach it.
@@ -202,8 +204,8 @@ func (s *oracleSession) unsaid(was affinity.SessionState, at epID) {
 	}
 }
 
-func (o *oracle) placed(state affinity.SessionState, id sessID, avoid epID, now session.Instant) expectation {
-	e := expectation{state: state, allowed: o.allowed(id.service, avoid, now), sessionID: id}
+func (o *oracle) placed(state affinity.SessionState, id sessID, tried []epID, now session.Instant) expectation {
+	e := expectation{state: state, allowed: o.allowed(id.service, tried, now), sessionID: id}
 	e.nothing = len(e.allowed) == 0
 	return e
 }

@@ -99,6 +99,7 @@ func (d *engineDoor) Hold(t *testing.T, r decisiontest.Request) (decisiontest.Ou
 		return refused(dec.Problem), func() {}
 	}
 	d.engine.Connected(dec)
+	dec.Sent = true
 	o := decisiontest.Outcome{
 		Status: 200, Service: shortName(dec.Service), Endpoint: dec.Endpoint.Addr, Session: dec.Session.String(),
 	}

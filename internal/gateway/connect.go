@@ -183,4 +183,9 @@ func (x *exchange) dropUpstream() {
 }
 
 // detach parts from the connection.
-func (x *exchange) detach() { x.u.x, x.u = nil, nil }
+func (x *exchange) detach() {
+	if x.u.delivered != x.counted.toReplica {
+		x.dec.Sent = true
+	}
+	x.u.x, x.u = nil, nil
+}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -288,4 +289,28 @@ func TestManyClientsAtOnce(t *testing.T) {
 	}
 	clients.Wait()
 	r.until("all exchanges have ended", func() bool { return r.stats().clients == 0 })
+}
+
+func TestAReplicaHearsOfASessionWhenARequestOfItReachesIt(t *testing.T) {
+	backend := newReplica(t)
+	r := start(t, services{{backend.addr}}, func(c *Config) {
+		c.Workers, c.Limits.UpstreamPerEndpoint, c.Timeouts.Queue = 1, 1, short
+	})
+	newcomer := strings.Replace(get("/"), "x-user: ann", "x-user: newcomer", 1)
+	first, second := r.dial(), r.dial()
+	first.send(get("/1"))
+	b := backend.conn()
+	b.head()
+	second.send(newcomer)
+	second.expect(503, "overloaded")
+	b.send("HTTP/1.1 200 OK\nContent-Length: 0\n\n")
+	first.expect(200, "")
+	for _, told := range []string{"new", "existing"} {
+		second.send(newcomer)
+		if head := b.head(); !slices.Contains(head, "x-remora-session: "+told) {
+			t.Errorf("got %q, want it to say %s", head, told)
+		}
+		b.send("HTTP/1.1 200 OK\nContent-Length: 0\n\n")
+		second.expect(200, "")
+	}
 }

@@ -154,13 +154,13 @@ func (l *Loop) event(i int) (s *slot, ev Events, ok bool) {
 // Now is the time since the loop was made, read once at the start of each round: what timers and durations go by.
 func (l *Loop) Now() time.Duration { return l.now }
 
-// Wall is the time of day in milliseconds since the Unix epoch, read with Now.
+// Wall is the time of day in milliseconds since the Unix epoch as of Now. It goes by the time of day when the loop was made and by the
+// monotonic clock since: a time of day that is set back or forth meanwhile makes no session live longer or shorter.
 func (l *Loop) Wall() int64 { return l.wall }
 
 func (l *Loop) readClock() {
-	t := time.Now()
-	l.now = t.Sub(l.start)
-	l.wall = t.UnixMilli()
+	l.now = time.Since(l.start)
+	l.wall = l.start.UnixMilli() + l.now.Milliseconds()
 }
 
 // Add registers a non-blocking socket for reading and writing, edge-triggered, and owns it from then on. What is ready already
