@@ -73,7 +73,7 @@ func (sh *shard) find(tag uint64) (i int, ok bool) {
 
 // insert stores a session that the shard does not have.
 func (sh *shard) insert(tag uint64, m meta) {
-	if sh.n*64 >= sh.homes*maxLoad {
+	if sh.mustGrow() {
 		sh.resize(max(minHomes, int(sh.homes)*growth/64), spareSlots)
 	}
 	for {
@@ -92,6 +92,9 @@ func (sh *shard) insert(tag uint64, m meta) {
 		return
 	}
 }
+
+// mustGrow reports whether the next insert makes the shard grow.
+func (sh *shard) mustGrow() bool { return sh.n*64 >= sh.homes*maxLoad }
 
 // remove takes out the session in slot i. Those behind it that are not in their home move up.
 func (sh *shard) remove(i int) {
@@ -185,17 +188,22 @@ func (sh *shard) shrink() {
 // hold renews the session in slot i, adds a hold to it, and returns its endpoint.
 func (sh *shard) hold(i int, now Instant) EndpointID {
 	s := &sh.slots[i]
-	if s.meta.holds() < maxHolds {
-		s.meta += oneHold
+	if s.meta.holds() == maxHolds {
+		sh.holdMore(s.tag)
 	} else {
-		if sh.over == nil {
-			sh.over = make(map[uint64]int)
-		}
-		sh.over[s.tag]++
+		s.meta += oneHold
 	}
 	s.meta = s.meta.withSeen(now)
 	sh.latest = now
 	return s.meta.endpoint()
+}
+
+// holdMore counts a hold that the slot has no room for.
+func (sh *shard) holdMore(tag uint64) {
+	if sh.over == nil {
+		sh.over = make(map[uint64]int)
+	}
+	sh.over[tag]++
 }
 
 // release takes a hold from the session in slot i and renews it, if it has one.

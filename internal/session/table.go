@@ -87,25 +87,35 @@ func (t *Table) Bind(k Key, ep EndpointID, now Instant, idle time.Duration) (End
 	tag := mix(k)
 	sh := t.shard(tag)
 	sh.mu.Lock()
-	defer sh.mu.Unlock()
 	i, ok := sh.find(tag)
 	if ok && sh.slots[i].meta.live(now, idle) {
-		return sh.hold(i, now), Existing
+		owner := sh.hold(i, now)
+		sh.mu.Unlock()
+		return owner, Existing
 	}
-	sh.latest = now
-	m := newMeta(ep, 1, now)
+	outcome := t.begin(sh, i, ok, tag, newMeta(ep, 1, now), now)
+	sh.mu.Unlock()
+	if outcome == Full {
+		return 0, Full
+	}
+	return ep, Bound
+}
+
+// begin stores a new session, in slot i when that has an expired one of the same tag.
+func (t *Table) begin(sh *shard, i int, expired bool, tag uint64, m meta, now Instant) Outcome {
 	switch {
-	case ok:
+	case expired:
 		t.live.add(sh.slots[i].meta.endpoint(), -1)
 		sh.slots[i].meta = m
 	case t.reserve() || t.reclaim(sh, i, now) && t.reserve():
 		sh.insert(tag, m)
 	default:
 		t.refused.Add(1)
-		return 0, Full
+		return Full
 	}
-	t.live.add(ep, 1)
-	return ep, Bound
+	t.live.add(m.endpoint(), 1)
+	sh.latest = now
+	return Bound
 }
 
 // reserve counts one session more, unless that would be one too many.
