@@ -19,6 +19,7 @@
 //	= 404 no_route                  status and problem code
 //	= share backend-1 80..100       after many: percent of the requests that the service got
 //	= most backend-1 63             after many: no endpoint of the service got more than that
+//	= some $ann                     after many: the endpoint got at least one
 package decisiontest
 
 import (

@@ -63,6 +63,8 @@ func (r *run) expect(words []string) error {
 		return r.expectShare(words[1], words[2])
 	case len(words) == 3 && words[0] == "most":
 		return r.expectMost(words[1], words[2])
+	case len(words) == 2 && words[0] == "some":
+		return r.expectSome(words[1])
 	case len(words) == 2:
 		for _, o := range r.last {
 			if fmt.Sprint(o.Status) != words[0] || o.Problem != words[1] {
@@ -71,7 +73,7 @@ func (r *run) expect(words []string) error {
 		}
 		return nil
 	case len(words) != 3:
-		return errors.New("expected: SERVICE STATE ENDPOINT, STATUS CODE, share SERVICE LOW..HIGH, or most SERVICE N")
+		return errors.New("expected: SERVICE STATE ENDPOINT, STATUS CODE, share SERVICE LOW..HIGH, most SERVICE N, or some ENDPOINT")
 	}
 	for _, o := range r.last {
 		if o.Problem != "" || o.Service != words[0] || o.Session != words[1] {
@@ -120,6 +122,19 @@ func (r *run) expectShare(service, span string) error {
 		return fmt.Errorf("%s got %.1f %%", service, share)
 	}
 	return nil
+}
+
+func (r *run) expectSome(endpoint string) error {
+	ep, err := r.endpoint(endpoint)
+	if err != nil {
+		return err
+	}
+	for _, o := range r.last {
+		if o.Endpoint == ep {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s got none", ep)
 }
 
 func (r *run) expectMost(service, limit string) error {
