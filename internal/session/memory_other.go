@@ -3,7 +3,7 @@
 package session
 
 // mapping is memory outside the Go heap, which is used on Unix only.
-type mapping struct{ arena *arena }
+type mapping struct{}
 
 func allocSlots(n int) ([]slot, *mapping) { return make([]slot, n), nil }
 

@@ -14,7 +14,6 @@ import (
 type mapping struct {
 	bytes   []byte
 	cleanup runtime.Cleanup
-	arena   *arena // bytes are a part of it; nil: they were mapped by themselves
 }
 
 const slotBytes = int(unsafe.Sizeof(slot{}))
@@ -27,36 +26,21 @@ func allocSlots(n int) ([]slot, *mapping) {
 	if n <= slotsPerPage/4 {
 		return make([]slot, n), nil
 	}
-	n = wholePages(n)
-	b, err := mmap(n)
+	n = (n + slotsPerPage - 1) / slotsPerPage * slotsPerPage
+	b, err := syscall.Mmap(-1, 0, n*slotBytes, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 	if err != nil {
 		return make([]slot, n), nil // over a limit on mappings: the heap may still have room
 	}
 	m := &mapping{bytes: b}
 	m.cleanup = runtime.AddCleanup(m, unmap, b)
-	return slotsIn(b), m
+	return unsafe.Slice((*slot)(unsafe.Pointer(unsafe.SliceData(b))), n), m
 }
 
 func (m *mapping) free() {
-	switch {
-	case m == nil:
-	case m.arena != nil:
-		m.arena.giveBack(m.bytes)
-	default:
+	if m != nil {
 		m.cleanup.Stop()
 		unmap(m.bytes)
 	}
-}
-
-// wholePages rounds a number of slots up.
-func wholePages(n int) int { return (n + slotsPerPage - 1) / slotsPerPage * slotsPerPage }
-
-func slotsIn(b []byte) []slot {
-	return unsafe.Slice((*slot)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/slotBytes)
-}
-
-func mmap(slots int) ([]byte, error) {
-	return syscall.Mmap(-1, 0, slots*slotBytes, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 }
 
 func unmap(b []byte) { _ = syscall.Munmap(b) }

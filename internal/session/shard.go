@@ -112,23 +112,15 @@ func (sh *shard) remove(i int) {
 func (sh *shard) resize(homes, spare int) {
 	for {
 		slots, mem := allocSlots(homes + spare)
-		if sh.moveTo(slots, mem, spare) {
+		homes = len(slots) - spare // rounded up
+		if copySlots(slots, homes, sh.slots) {
+			sh.mem.free()
+			sh.homes, sh.slots, sh.mem = uint32(homes), slots, mem
 			return
 		}
 		mem.free()
 		spare *= 2
 	}
-}
-
-// moveTo moves the sessions to the empty slots, which lie in mem. It returns false when they do not fit.
-func (sh *shard) moveTo(slots []slot, mem *mapping, spare int) bool {
-	homes := len(slots) - spare
-	if !copySlots(slots, homes, sh.slots) {
-		return false
-	}
-	sh.mem.free()
-	sh.homes, sh.slots, sh.mem = uint32(homes), slots, mem
-	return true
 }
 
 // copySlots copies the sessions in src to their places in dst, which is empty. It returns false when the last slot of dst

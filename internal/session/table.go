@@ -3,7 +3,6 @@ package session
 import (
 	"fmt"
 	"math/bits"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -25,10 +24,6 @@ type Table struct {
 	max    int64
 	live   counters
 	idle   atomic.Pointer[func(EndpointID) time.Duration] // that of the last Sweep
-
-	gathering  sync.Mutex
-	arena      *arena // where gather laid the shards last
-	gatherFrom int    // slots; see the constant
 
 	_       [64]byte     // what is above is read by every call, what is below is written by every new session
 	stored  atomic.Int64 // sessions
@@ -54,7 +49,7 @@ func NewTable(o Options) *Table {
 }
 
 func newTable(limit, shards int) *Table {
-	t := &Table{max: int64(limit), shards: make([]shard, shards), gatherFrom: gatherFrom}
+	t := &Table{max: int64(limit), shards: make([]shard, shards)}
 	for i := range t.shards {
 		t.shards[i].slots = noSlots[:]
 	}
@@ -235,9 +230,6 @@ func (t *Table) Sweep(part, parts int, now Instant, idle func(EndpointID) time.D
 		t.stored.Add(-int64(n))
 		sh.mu.Unlock()
 		removed += n
-	}
-	if part == parts-1 {
-		t.gather()
 	}
 	return removed
 }
