@@ -16,7 +16,7 @@ var modelSpecs = []spec{
 		for range 24 {
 			m.keys = append(m.keys, key())
 		}
-		for step := range 4000 {
+		for step := range 2500 {
 			m.step()
 			if t.Failed() {
 				t.Fatalf("at step %d", step)
