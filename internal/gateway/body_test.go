@@ -159,7 +159,8 @@ func TestBodiesOfAnySizeGoThroughBothWays(t *testing.T) {
 		io.Copy(w, source())
 	})
 	r := start(t, services{{backend.addr}}, func(c *Config) { c.Workers = 1 })
-	for _, path := range []string{"/length", "/chunked"} {
+	for i, path := range []string{"/length", "/chunked", "/length", "/chunked"} {
+		r.turns([]int{turnSteps, 1}[i/2])
 		for _, known := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, request length known %v", path, known), func(t *testing.T) {
 				req, err := http.NewRequest("POST", "http://"+r.addr+path, source())

@@ -223,16 +223,19 @@ func TestRandomBodiesComeThroughWhole(t *testing.T) {
 	})
 	config := configure(services{{echo.addr}})
 	config.Listeners[0].MaxBody = 30_000
-	r := startWith(t, config, func(c *Config) { c.Limits.UpstreamPerEndpoint = 5 })
-	var clients sync.WaitGroup
-	for i := range 8 {
-		clients.Go(func() {
-			for range 10 {
-				c.echoes(t, r.addr, "user-"+itoa(i))
-			}
-		})
+	for _, turn := range []int{turnSteps, 1} {
+		r := startWith(t, config, func(c *Config) { c.Limits.UpstreamPerEndpoint = 5 })
+		r.turns(turn)
+		var clients sync.WaitGroup
+		for i := range 8 {
+			clients.Go(func() {
+				for range 10 {
+					c.echoes(t, r.addr, "user-"+itoa(i))
+				}
+			})
+		}
+		clients.Wait()
 	}
-	clients.Wait()
 }
 
 // echoes sends some requests on one connection and compares the responses.

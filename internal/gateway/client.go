@@ -32,9 +32,8 @@ const (
 	waitReuse         // upstream: another request
 )
 
-// turnBudget is how many steps (a read, or a request that is answered at once) a connection takes before others get their
-// turn.
-const turnBudget = 32
+// turnSteps is how many steps (a read, or a request that is answered at once) a connection takes before others get their turn.
+const turnSteps = 32
 
 // client is a connection from a client. Requests on it are served one after the other; those that were sent ahead wait in
 // the in buffer and the socket.
@@ -75,7 +74,7 @@ func (c *client) Ready(ev loop.Events) {
 		c.gone()
 		return
 	case c.x != nil && c.x.phase != phaseHead:
-		c.x.clientReady()
+		c.x.clientReady(ev == 0)
 	}
 	c.serve()
 }
@@ -83,7 +82,7 @@ func (c *client) Ready(ev loop.Events) {
 // serve goes on with requests until one is under way that has to wait, or there is no more to read.
 func (c *client) serve() {
 	for steps := 0; c.state == clientServing && (c.x == nil || c.x.phase == phaseHead); steps++ {
-		if steps >= turnBudget {
+		if steps >= c.w.turn {
 			c.again()
 			return
 		}

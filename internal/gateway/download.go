@@ -27,7 +27,7 @@ func (x *exchange) pumpDown() {
 			c.waitWrite(delivered)
 			return
 		}
-		if steps >= turnBudget {
+		if steps >= x.w.turn {
 			c.again()
 			return
 		}
@@ -218,7 +218,7 @@ func (x *exchange) waitForReplica() {
 		return // the limit on the head goes on
 	}
 	u.wait(waitMore, x.w.timeouts.ResponseIdle)
-	if x.sentAll && c.in != nil && c.r == len(c.in) {
+	if x.sentAll && !u.pending() && c.in != nil && c.r == len(c.in) {
 		x.letHeadGo()
 		x.w.buffers.put(c.in)
 		c.in, c.r = nil, 0

@@ -207,8 +207,8 @@ func (x *exchange) decide() {
 // badPath answers a path that could mean something else to the replica than it does here.
 var badPath = problem.Problem{Code: problem.BadPath, Detail: "The path of the request has a character, or an escape of one, that a path must not have."}
 
-// clientReady goes on after an event of the client's socket.
-func (x *exchange) clientReady() {
+// clientReady goes on after an event of the client's socket, or at the turn that was asked for.
+func (x *exchange) clientReady(turn bool) {
 	c := x.c
 	if c.peerDone && x.phase != phaseDrain {
 		x.abort(endClientGone)
@@ -218,10 +218,10 @@ func (x *exchange) clientReady() {
 	case phaseHold:
 		x.hold()
 	case phaseForward:
-		if !x.sentAll {
+		if !x.sentAll || turn && x.u.out != nil {
 			x.pumpUp()
 		}
-		if x.phase == phaseForward && (c.pending() || x.u.canRead || x.u.r < len(x.u.in) || len(x.respPiece) > 0) {
+		if x.phase == phaseForward && (c.pending() || turn) {
 			x.pumpDown()
 		}
 	case phaseDrain:

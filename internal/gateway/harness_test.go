@@ -92,6 +92,16 @@ func (r *rig) listen(port uint16) net.Listener {
 	return ln
 }
 
+// turns sets how many steps a connection takes before others get their turn.
+func (r *rig) turns(steps int) {
+	r.t.Helper()
+	for _, w := range r.g.workers {
+		if err := w.loop.Do(context.Background(), func() { w.turn = steps }); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
 // nothingLeft checks that every hold, connection and buffer was given back.
 func (r *rig) nothingLeft() {
 	r.t.Helper()

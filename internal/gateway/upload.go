@@ -86,7 +86,7 @@ func (x *exchange) pumpUp() {
 			}
 			return
 		}
-		if steps >= turnBudget {
+		if steps >= x.w.turn {
 			x.c.again()
 			return
 		}

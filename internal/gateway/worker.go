@@ -36,6 +36,7 @@ type worker struct {
 	clients   client      // sentinel of the list
 	pools     map[string]*pool
 	draining  bool
+	turn      int // turnSteps
 
 	ids         idSource
 	dates       dateCache
@@ -56,7 +57,7 @@ func newWorker(g *Gateway) (*worker, error) {
 	c := &g.config
 	w := &worker{
 		g: g, loop: l, engine: c.Engine, timeouts: c.Timeouts, limits: c.Limits, retry: c.Retry, http: c.HTTP, log: c.AccessLog,
-		pools: make(map[string]*pool), stats: newStats(),
+		pools: make(map[string]*pool), stats: newStats(), turn: turnSteps,
 	}
 	w.clients.prev, w.clients.next = &w.clients, &w.clients
 	w.buffers.largeSize = largeBuffer(&c.HTTP)

@@ -125,13 +125,18 @@ func (l *Loop) close() {
 
 // dispatch tells the handlers of the n events of this round. Sources that were marked First are told first.
 func (l *Loop) dispatch(n int) {
+	var told [eventsPerWait]bool // a source's mark may change while others are told
 	for i := range n {
 		if s, ev, ok := l.event(i); ok && s.source.first {
+			told[i] = true
 			s.handler.Ready(ev)
 		}
 	}
 	for i := range n {
-		if s, ev, ok := l.event(i); ok && !s.source.first {
+		if told[i] {
+			continue
+		}
+		if s, ev, ok := l.event(i); ok {
 			s.handler.Ready(ev)
 		}
 	}
