@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/remora-proxy/remora/internal/admin"
 	"github.com/remora-proxy/remora/internal/affinity"
+	"github.com/remora-proxy/remora/internal/problem"
 	"github.com/remora-proxy/remora/internal/route"
 	"github.com/remora-proxy/remora/internal/session"
 )
@@ -49,6 +51,36 @@ func newGate(t *testing.T, change ...func(*admin.Config)) *gate {
 		next:   make(chan struct{}),
 		status: admin.Status{Version: "test", Ready: true},
 	}
+	g.apply(t, addr1, addr2)
+	metrics := prometheus.NewPedanticRegistry()
+	metrics.MustRegister(admin.NewEngineCollector(g.engine, g.now))
+	config := admin.Config{
+		Engine: g.engine, Metrics: metrics, Now: g.now,
+		Status: func() admin.Status { return g.status },
+		Swept: func() <-chan struct{} {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			return g.next
+		},
+	}
+	for _, f := range change {
+		f(&config)
+	}
+	g.server = httptest.NewServer(admin.New(config).Handler())
+	t.Cleanup(g.server.Close)
+	client, err := admin.NewClient(g.server.URL)
+	must(t, err)
+	g.client = client
+	return g
+}
+
+// apply gives the engine its configuration, with the replicas at some addresses.
+func (g *gate) apply(t *testing.T, addresses ...string) {
+	t.Helper()
+	var endpoints []affinity.EndpointConfig
+	for _, addr := range addresses {
+		endpoints = append(endpoints, affinity.EndpointConfig{Addr: addr, Name: map[string]string{addr1: "backend-1-a", addr2: "backend-1-b"}[addr]})
+	}
 	snapshot, err := affinity.Compile(affinity.Config{
 		Routes: route.Config{Listeners: []route.Listener{{Port: 80, Hosts: []route.VirtualHost{{
 			Domains: []string{"*"},
@@ -66,30 +98,11 @@ func newGate(t *testing.T, change ...func(*admin.Config)) *gate {
 		Services: []affinity.ServiceConfig{{
 			Name: fullName, Host: "backend-1.default.svc.cluster.local", Port: 8080, Source: "services.yaml:1",
 			Key:       affinity.Key{Kind: affinity.HeaderKey, Name: "x-user", Source: "rules.yaml:9"},
-			Endpoints: []affinity.EndpointConfig{{Addr: addr1, Name: "backend-1-a"}, {Addr: addr2, Name: "backend-1-b"}},
+			Endpoints: endpoints,
 		}},
 	})
 	must(t, err)
 	must(t, g.engine.Apply(snapshot, session.InstantOf(g.time)))
-	metrics := prometheus.NewPedanticRegistry()
-	metrics.MustRegister(admin.NewEngineCollector(g.engine, g.now))
-	config := admin.Config{
-		Engine: g.engine, Metrics: metrics, Now: g.now,
-		Status: func() admin.Status { return g.status },
-		Swept: func() <-chan struct{} {
-			g.mu.Lock()
-			defer g.mu.Unlock()
-			return g.next
-		},
-	}
-	for _, f := range change {
-		f(&config)
-	}
-	g.server = httptest.NewServer(admin.New(config).Handler())
-	t.Cleanup(g.server.Close)
-	g.client, err = admin.NewClient(g.server.URL)
-	must(t, err)
-	return g
 }
 
 func (g *gate) now() time.Time {
@@ -119,6 +132,7 @@ func (g *gate) hit(t *testing.T, user string, held bool) *affinity.Decision {
 	if !dec.Problem.IsZero() {
 		t.Fatalf("the request of %s got %v", user, dec.Problem)
 	}
+	dec.Sent = true
 	if !held {
 		g.engine.Release(&dec, session.InstantOf(g.now()))
 	}
@@ -159,8 +173,8 @@ func TestAMovedSessionStaysMovedAndItsReplicaIsTold(t *testing.T) {
 		t.Errorf("the session is at %s, want %s", got.Name, to)
 	}
 	next := g.hit(t, "ann", false)
-	if next.Endpoint.Name != to || next.Session != affinity.SessionMoved {
-		t.Errorf("the next request went to %s as %s", next.Endpoint.Name, next.Session)
+	if next.Endpoint.Name() != to || next.Session != affinity.SessionMoved {
+		t.Errorf("the next request went to %s as %s", next.Endpoint.Name(), next.Session)
 	}
 }
 
@@ -207,6 +221,24 @@ func TestAWaitEndsWhenTheLastSessionAndTheLastRequestHaveEnded(t *testing.T) {
 	g.pass(time.Second)
 	if got := <-answer; !got.Drained || got.Live != 0 || got.InFlight != 0 {
 		t.Errorf("the wait ended with %+v", got)
+	}
+}
+
+func TestAWaitForAReplicaThatHasLeftTheConfigurationEndsWithItsLastRequest(t *testing.T) {
+	g := newGate(t)
+	dec := g.hit(t, "ann", true)
+	gone := dec.Endpoint.Addr
+	g.apply(t, slices.DeleteFunc([]string{addr1, addr2}, func(addr string) bool { return addr == gone })...)
+	got, err := g.client.WaitDrained(t.Context(), gone, time.Millisecond)
+	must(t, err)
+	if got.Drained || got.InFlight != 1 {
+		t.Errorf("with a request in flight the wait ended with %+v", got)
+	}
+	g.engine.Release(dec, session.InstantOf(g.now()))
+	got, err = g.client.WaitDrained(t.Context(), gone, time.Minute)
+	must(t, err)
+	if !got.Drained || got.InFlight != 0 {
+		t.Errorf("without one it ended with %+v", got)
 	}
 }
 
@@ -328,6 +360,19 @@ func TestExplainSaysWhyARequestWouldBeRefused(t *testing.T) {
 		must(t, err)
 		if trace.Problem == nil || string(trace.Problem.Code) != code {
 			t.Errorf("%.50q is explained by %+v, want %s", body, trace.Problem, code)
+		}
+	}
+}
+
+func TestExplainRefusesAPathThatTheGatewayRefuses(t *testing.T) {
+	g := newGate(t)
+	for path, code := range map[string]problem.Code{
+		"/x%00": problem.BadPath, "/x%0": "bad_target", "/x\x01": "bad_target", "/\u00e4": "bad_target", "/x?\u00e4": "bad_target",
+	} {
+		trace, err := g.client.Explain(t.Context(), admin.ExplainRequest{Path: path})
+		must(t, err)
+		if trace.Problem == nil || trace.Problem.Code != code {
+			t.Errorf("%q is explained by %+v", path, trace.Problem)
 		}
 	}
 }
@@ -475,6 +520,36 @@ func TestAWebPageCannotUseTheBrowserOfSomeoneWhoReachesTheAPI(t *testing.T) {
 	}
 }
 
+func TestAWebPageCannotMakeABrowserRead(t *testing.T) {
+	g := newGate(t, func(c *admin.Config) { c.Profiles = true })
+	for target, want := range map[string]int{
+		admin.PathStatus:    http.StatusForbidden,
+		admin.PathEndpoints: http.StatusForbidden,
+		admin.PathDrainWait + "?endpoint=" + addr1 + "&timeout=60s": http.StatusForbidden,
+		"/debug/pprof/": http.StatusForbidden,
+		"/metrics":      http.StatusOK, // cheap, and of no use to a page that cannot read the answer
+		"/healthz":      http.StatusOK,
+		"/readyz":       http.StatusOK,
+	} {
+		for header, value := range map[string]string{"Sec-Fetch-Site": "cross-site", "Origin": "http://attacker.example"} {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.server.URL+target, http.NoBody)
+			must(t, err)
+			req.Header.Set(header, value)
+			if got, body := send(t, req); got != want {
+				t.Errorf("%s with %s: %d %s, want %d", target, header, got, body, want)
+			}
+		}
+	}
+	for _, value := range []string{"same-origin", "none"} { // a page of the API itself, and what a person types
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, g.server.URL+admin.PathStatus, http.NoBody)
+		must(t, err)
+		req.Header.Set("Sec-Fetch-Site", value)
+		if got, body := send(t, req); got != http.StatusOK {
+			t.Errorf("Sec-Fetch-Site: %s gives %d %s", value, got, body)
+		}
+	}
+}
+
 func TestBodiesThatAreNotWhatIsAskedForAreRefused(t *testing.T) {
 	g := newGate(t)
 	for body, want := range map[string]int{
@@ -529,6 +604,18 @@ func TestTheClientSaysWhenNobodyAnswers(t *testing.T) {
 	var unreachable *admin.UnreachableError
 	if !errors.As(err, &unreachable) || !strings.Contains(err.Error(), "no gateway answers at http://"+l.Addr().String()) {
 		t.Errorf("the error is %v", err)
+	}
+}
+
+func TestNoErrorOfTheClientHasThePasswordOfTheURL(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") }))
+	for range 2 { // with something else that answers, and with nobody
+		client, err := admin.NewClient(strings.Replace(server.URL, "http://", "http://ops:very-secret@", 1))
+		must(t, err)
+		if _, err = client.Status(t.Context()); err == nil || strings.Contains(err.Error(), "very-secret") {
+			t.Errorf("the error is %v", err)
+		}
+		server.Close()
 	}
 }
 

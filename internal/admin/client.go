@@ -123,19 +123,19 @@ func call[T any](ctx context.Context, c *Client, method, path string, query url.
 		if ue := (*url.Error)(nil); errors.As(err, &ue) { // its text repeats method and URL
 			err = ue.Err
 		}
-		return out, &UnreachableError{URL: c.base.String(), cause: err}
+		return out, &UnreachableError{URL: c.base.Redacted(), cause: err}
 	}
 	defer resp.Body.Close()
 	answer := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer))
 	if resp.StatusCode == http.StatusOK {
 		if err := answer.Decode(&out); err != nil {
-			return out, fmt.Errorf("%s does not answer like a gateway's admin API: %w", c.base, err)
+			return out, fmt.Errorf("%s does not answer like a gateway's admin API: %w", c.base.Redacted(), err)
 		}
 		return out, nil
 	}
 	problem := new(Problem)
 	if err := answer.Decode(problem); err != nil || problem.Code == "" {
-		return out, fmt.Errorf("%s does not answer like a gateway's admin API: %s", c.base, resp.Status)
+		return out, fmt.Errorf("%s does not answer like a gateway's admin API: %s", c.base.Redacted(), resp.Status)
 	}
 	return out, problem
 }

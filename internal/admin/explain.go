@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -113,6 +114,9 @@ func (r *ExplainRequest) view() (*affinity.Request, []byte, error) {
 		return nil, nil, fmt.Errorf("path %q is not a path: it begins with / and has no space and no #", r.Path)
 	}
 	req.Path, req.Query, _ = strings.Cut(target, "?")
+	if refused := refusedTarget(target, req.Path); refused != nil {
+		return nil, nil, refused
+	}
 	source, err := netip.ParseAddr(cmp.Or(r.SourceIP, "127.0.0.1"))
 	if err != nil {
 		return nil, nil, fmt.Errorf("sourceIP %q is not an IP address", r.SourceIP)
@@ -122,6 +126,21 @@ func (r *ExplainRequest) view() (*affinity.Request, []byte, error) {
 		return nil, nil, err
 	}
 	return req, body, nil
+}
+
+// refusedTarget says what a gateway refuses of a request target before it decides: by its grammar, and by what the path could
+// mean to a replica.
+func refusedTarget(target, path string) error {
+	visible := !strings.ContainsFunc(target, func(r rune) bool { return r <= ' ' || r > '~' })
+	if _, err := url.PathUnescape(path); err != nil || !visible {
+		return &refusedError{problem.Problem{Code: "bad_target", Detail: "The request target is not in visible ASCII with whole percent escapes."}}
+	}
+	if _, ok := route.NormalizePath(path); !ok {
+		return &refusedError{problem.Problem{
+			Code: problem.BadPath, Detail: "The path of the request has a character, or an escape of one, that a path must not have.",
+		}}
+	}
+	return nil
 }
 
 // headers are the request's fields as the gateway would see them.

@@ -28,7 +28,10 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 func (s *Server) status(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.config.Status()) }
 
 func (s *Server) endpoints(w http.ResponseWriter, r *http.Request) {
-	eps := s.config.Engine.Endpoints(s.now())
+	eps, err := s.census.take(r.Context())
+	if err != nil {
+		return // the client has left
+	}
 	slices.SortStableFunc(eps, func(a, b affinity.EndpointView) int { return strings.Compare(a.Service, b.Service) })
 	if name := r.URL.Query().Get("service"); name != "" {
 		if !slices.ContainsFunc(s.config.Engine.ServiceNames(), func(service string) bool { return begins(service, name) }) {
@@ -46,7 +49,12 @@ func (s *Server) drain(w http.ResponseWriter, r *http.Request) {
 		problem.write(w)
 		return
 	}
+	done, err := s.census.wait(r.Context()) // it counts the sessions of what it has marked
+	if err != nil {
+		return // the client has left
+	}
 	eps := s.config.Engine.Drain(req.Endpoint, !req.Undo, s.now())
+	done()
 	if len(eps) == 0 {
 		s.unknownEndpoint(req.Endpoint).write(w)
 		return
@@ -62,7 +70,7 @@ func (s *Server) drainWait(w http.ResponseWriter, r *http.Request) {
 		badRequest.with("timeout is to be a duration over 0s and at most %s, like timeout=30s.", maxWait).write(w)
 		return
 	}
-	if _, found := s.load(endpoint); !found {
+	if _, known := s.load(endpoint); !known {
 		s.unknownEndpoint(endpoint).write(w)
 		return
 	}
@@ -94,17 +102,12 @@ func (s *Server) drainWait(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// load is what the endpoints of an address or name still have.
-func (s *Server) load(endpoint string) (left DrainWait, found bool) {
-	for _, ep := range s.config.Engine.EndpointStats(s.now()) {
-		if ep.Addr == endpoint || ep.Name != "" && ep.Name == endpoint {
-			found = true
-			left.Live += ep.Live
-			left.InFlight += ep.InFlight
-		}
-	}
+// load is what the endpoints of an address or name still have, also those that the configuration no longer has. One that is
+// not known any more has nothing.
+func (s *Server) load(endpoint string) (left DrainWait, known bool) {
+	left.Live, left.InFlight, known = s.config.Engine.Busy(endpoint)
 	left.Drained = left.Live == 0 && left.InFlight == 0
-	return left, found
+	return left, known
 }
 
 func (s *Server) sessionGet(w http.ResponseWriter, r *http.Request) {

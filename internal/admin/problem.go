@@ -13,6 +13,9 @@ type refusal struct {
 	title  string
 }
 
+// CodeUnknownEndpoint is the code of the answer that there is no such endpoint (any more).
+const CodeUnknownEndpoint = "admin_unknown_endpoint"
+
 // The refusals of the API. docs/operating.md lists them.
 var (
 	badRequest       = refusal{"admin_bad_request", http.StatusBadRequest, "The request cannot be understood"}
@@ -23,7 +26,7 @@ var (
 	notFound         = refusal{"admin_not_found", http.StatusNotFound, "There is nothing here"}
 	methodNotAllowed = refusal{"admin_method_not_allowed", http.StatusMethodNotAllowed, "The method does not apply here"}
 	unknownService   = refusal{"admin_unknown_service", http.StatusNotFound, "No such service"}
-	unknownEndpoint  = refusal{"admin_unknown_endpoint", http.StatusNotFound, "No such endpoint"}
+	unknownEndpoint  = refusal{CodeUnknownEndpoint, http.StatusNotFound, "No such endpoint"}
 	noSession        = refusal{"admin_no_session", http.StatusNotFound, "The user has no live session"}
 	notMoved         = refusal{"admin_not_moved", http.StatusConflict, "The session was not moved"}
 	tooManyWaiters   = refusal{"admin_too_many_waiters", http.StatusServiceUnavailable, "Too many requests wait already"}

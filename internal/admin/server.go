@@ -48,6 +48,7 @@ type Config struct {
 type Server struct {
 	config  Config
 	http    http.Server
+	census  *census
 	waiters chan struct{}
 	stopped context.Context
 	stop    context.CancelFunc
@@ -56,6 +57,7 @@ type Server struct {
 // New makes a Server. It does nothing until Serve.
 func New(c Config) *Server {
 	s := &Server{config: c, waiters: make(chan struct{}, maxWaiters)}
+	s.census = newCensus(func() []affinity.EndpointView { return c.Engine.Endpoints(s.now()) })
 	s.stopped, s.stop = context.WithCancel(context.Background())
 	s.http = http.Server{
 		Handler:           s.Handler(),
@@ -111,11 +113,23 @@ func (s *Server) Handler() http.Handler {
 		notFound.with("There is no %s; the API is described in docs/operating.md, and %s is a place to start.", r.URL.Path, PathStatus).write(w)
 	})
 
+	return s.checkHost(checkOrigin(mux))
+}
+
+// checkOrigin refuses what a browser sends for a page of another origin. That goes for reads as well: the page cannot see the
+// answer, but its making costs. What monitoring asks for costs nothing, and is answered to everybody.
+func checkOrigin(next http.Handler) http.Handler {
 	origin := http.NewCrossOriginProtection()
-	origin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		crossOrigin.with("A browser sent this for a page of another origin; call the API from a program instead.").write(w)
-	}))
-	return s.checkHost(origin.Handler(mux))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asChange := *r
+		asChange.Method = http.MethodPost // the methods of reads are let through unlooked at
+		open := r.URL.Path == "/metrics" || r.URL.Path == "/healthz" || r.URL.Path == "/readyz"
+		if !open && origin.Check(&asChange) != nil {
+			crossOrigin.with("A browser sent this for a page of another origin; call the API from a program instead.").write(w)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // checkHost refuses what a browser may have been led to send here by a name that its owner points at this machine (DNS

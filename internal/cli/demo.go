@@ -28,7 +28,7 @@ Exit status: 0 when every check held, 1 when one did not or something could not 
 		Example: `  remora demo
   remora demo --once
   remora demo --port 18080 --admin-port 19901 --backend-port 18081`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	f := cmd.Flags()
 	f.BoolVar(&o.Once, "once", false, "end after the tour")

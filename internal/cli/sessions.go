@@ -202,6 +202,12 @@ and a new replica on the same address does not have it.`,
 		if wait && undo {
 			return usagef("--undo gives the replica new sessions again, so there is nothing to --wait for")
 		}
+		if cmd.Flags().Changed("timeout") && !wait {
+			return usagef("--timeout is the time for --wait, which is not there")
+		}
+		if timeout < 0 {
+			return usagef("--timeout %s is not over 0s", timeout)
+		}
 		client, err := g.client()
 		if err != nil {
 			return err
@@ -235,6 +241,12 @@ and a new replica on the same address does not have it.`,
 	return cmd
 }
 
+// isUnknownEndpoint reports whether the gateway has no such endpoint.
+func isUnknownEndpoint(err error) bool {
+	var problem *admin.Problem
+	return errors.As(err, &problem) && problem.Code == admin.CodeUnknownEndpoint
+}
+
 // waitDrained asks the gateway, a bounded time at once, to answer when the endpoint is empty.
 func waitDrained(ctx context.Context, env Env, client *admin.Client, endpoint string) error {
 	told := -1
@@ -243,6 +255,8 @@ func waitDrained(ctx context.Context, env Env, client *admin.Client, endpoint st
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
+		case isUnknownEndpoint(err):
+			return nil // it was there when the wait began: it has left the configuration, and its last request has ended
 		case err != nil:
 			return advise(err)
 		case left.Drained:

@@ -195,6 +195,7 @@ func (g *paperGateway) decide(ask *admin.ExplainRequest) (*affinity.Decision, er
 	}
 	var dec affinity.Decision
 	g.engine.Decide(req, &dec, session.InstantOf(g.time))
+	dec.Sent = true
 	if !dec.Problem.IsZero() {
 		return nil, errors.New(dec.Problem.Detail)
 	}
