@@ -5,12 +5,15 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -62,6 +65,10 @@ func (s *service) hit(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	user, size, err := readUser(r)
+	if errors.Is(err, errCharset) {
+		fail(w, http.StatusUnsupportedMediaType, "%v", err)
+		return
+	}
 	if err != nil {
 		fail(w, http.StatusBadRequest, "%v", err)
 		return
@@ -112,8 +119,23 @@ func sessionState(told string) string {
 	return "none"
 }
 
-// readUser reads the whole body and returns the user and the body's size. A body that is not there or does not fit into
-// MaxBody leaves the header to say who the user is.
+// errCharset says that a body is JSON in another encoding than the one that JSON has (RFC 8259, section 8.1).
+var errCharset = errors.New("the body's charset is not utf-8, which is the one that JSON is sent in")
+
+// isJSON reports whether a content type is JSON: application/json, text/json, or one with the suffix +json (RFC 6839).
+func isJSON(contentType string) (bool, error) {
+	t, parameters, err := mime.ParseMediaType(contentType)
+	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) || t != "application/json" && t != "text/json" && !strings.HasSuffix(t, "+json") {
+		return false, nil
+	}
+	if charset, ok := parameters["charset"]; ok && !strings.EqualFold(charset, "utf-8") && !strings.EqualFold(charset, "us-ascii") {
+		return true, errCharset
+	}
+	return true, nil
+}
+
+// readUser reads the whole body and returns the user and the body's size. A body that is not there, is not JSON or does not fit
+// into MaxBody leaves the header to say who the user is.
 func readUser(r *http.Request) (user string, size int64, err error) {
 	held, err := io.ReadAll(io.LimitReader(r.Body, MaxBody+1))
 	if err != nil {
@@ -126,6 +148,9 @@ func readUser(r *http.Request) (user string, size int64, err error) {
 	user, size = r.Header.Get(UserHeader), int64(len(held))+rest
 	if len(held) > MaxBody || len(bytes.TrimSpace(held)) == 0 {
 		return user, size, nil
+	}
+	if is, err := isJSON(r.Header.Get("Content-Type")); !is || err != nil {
+		return user, size, err
 	}
 	var body struct {
 		Username *string `json:"username"`

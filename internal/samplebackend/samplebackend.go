@@ -5,6 +5,9 @@
 // It answers POST /hit-backend and /hit_backend with a Reply, and GET /healthz. Query parameters of a hit make it work for
 // its answer, for tests and load: burn=10ms (spins on the CPU, to MaxBurn), wait=50ms (idles, to MaxWait), stream=5 (sends
 // the reply as that many server-sent events, to MaxEvents, wait apart), echo=1 (adds the request as it arrived).
+//
+// The user is the body's field "username" where the content type is JSON (application/json, text/json, or a +json type; in UTF-8:
+// another charset gets 415), and the header X-User otherwise.
 package samplebackend
 
 import (

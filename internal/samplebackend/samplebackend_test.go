@@ -22,6 +22,7 @@ var replica = Config{Service: "backend-1", Name: "backend-1-abcde", IP: "127.0.1
 func hit(t *testing.T, h http.Handler, target, body string, headers ...string) (int, map[string]any) {
 	t.Helper()
 	r := httptest.NewRequest(http.MethodPost, target, strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
 	}
@@ -73,6 +74,33 @@ func TestWhoTheUserIs(t *testing.T) {
 				t.Errorf("status %d, reply %v; want the user %q", status, reply, c.want)
 			}
 		})
+	}
+}
+
+func TestTheBodyIsReadOnlyWhereItsTypeIsJSON(t *testing.T) {
+	for _, c := range []struct {
+		contentType string
+		status      int
+		want        any
+	}{
+		{"application/json", 200, "body"},
+		{"Application/JSON; charset=UTF-8", 200, "body"},
+		{"application/json;", 200, "body"},
+		{"application/json; charset=us-ascii", 200, "body"}, // a part of UTF-8
+		{"text/json", 200, "body"},
+		{"application/vnd.hit+json", 200, "body"},
+		{"application/x-www-form-urlencoded", 200, "header"},
+		{"text/plain", 200, "header"},
+		{"application/jsonp", 200, "header"},
+		{"", 200, "header"},
+		{"application/json; charset=iso-8859-1", 415, nil},
+		{"application/json; charset=utf-16", 415, nil},
+		{"text/plain; charset=iso-8859-1", 200, "header"},
+	} {
+		status, reply := hit(t, New(replica), "/hit-backend", `{"username":"body"}`, "X-User", "header", "Content-Type", c.contentType)
+		if status != c.status || reply["username"] != c.want {
+			t.Errorf("%q: status %d, reply %v; want %d and the user %v", c.contentType, status, reply, c.status, c.want)
+		}
 	}
 }
 
@@ -162,7 +190,9 @@ func TestRequestsThatCannotBeAnsweredGetJSONThatSaysWhy(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := httptest.NewRecorder()
-			New(replica).ServeHTTP(w, httptest.NewRequest(c.method, c.target, strings.NewReader(c.body)))
+			r := httptest.NewRequest(c.method, c.target, strings.NewReader(c.body))
+			r.Header.Set("Content-Type", "application/json")
+			New(replica).ServeHTTP(w, r)
 			reply := decode(t, w.Result())
 			if w.Code != c.status || reply["status"] != float64(c.status) || !strings.Contains(fmt.Sprint(reply["error"]), c.says) {
 				t.Errorf("status %d, reply %v; want %d and %q", w.Code, reply, c.status, c.says)
@@ -275,6 +305,7 @@ func TestRunFinishesWhatIsInFlightAndCloses(t *testing.T) {
 		t.Fatal(err)
 	}
 	req.Header.Set("Expect", "100-continue")
+	req.Header.Set("Content-Type", "application/json")
 	inHandler := make(chan struct{})
 	go func() {
 		send.Write([]byte(`{"username":`)) // is taken only when the server has asked for the body
