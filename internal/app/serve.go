@@ -173,6 +173,10 @@ func (p *program) openAdmin() (stop func(), err error) {
 	if !p.o.Admin.IsValid() {
 		return func() {}, nil
 	}
+	if !p.o.Admin.Addr().Unmap().IsLoopback() {
+		p.log.Warn("the admin API has no passwords, and whoever reaches its address can move sessions and drain replicas; --admin is not on the loopback interface",
+			"address", p.o.Admin.String())
+	}
 	l, err := listenAdmin(p.o.Admin)
 	if err != nil {
 		return nil, err

@@ -25,7 +25,10 @@ func openSessionFile(path string) (*sessionFile, error) {
 	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("--session-file %s is not a regular file (%s); give the path of a file, which need not exist yet", path, info.Mode().Type())
 	}
-	lock, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	lock, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if errors.Is(err, unix.ELOOP) {
+		return nil, fmt.Errorf("--session-file %s: %s.lock is a symbolic link; remove it, the gateway makes a file of its own", path, path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("--session-file %s: its folder must exist and be writable: %w", path, err)
 	}

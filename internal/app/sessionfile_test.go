@@ -167,6 +167,18 @@ func TestPathsThatCannotHoldAFileAreRefusedAtTheStart(t *testing.T) {
 	}
 }
 
+func TestALockThatIsALinkIsNotFollowed(t *testing.T) {
+	dir := t.TempDir()
+	path, elsewhere := filepath.Join(dir, "sessions"), filepath.Join(dir, "elsewhere")
+	must(t, os.Symlink(elsewhere, path+".lock"))
+	if _, err := openSessionFile(path); err == nil || !strings.Contains(err.Error(), "is a symbolic link") {
+		t.Errorf("the error is %v", err)
+	}
+	if _, err := os.Lstat(elsewhere); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("where the link leads there is something now: %v", err)
+	}
+}
+
 func openTestFile(t *testing.T) (*sessionFile, string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "sessions")

@@ -503,6 +503,16 @@ func TestSessionsCannotBeUsedWithAnotherHashKey(t *testing.T) {
 	}
 }
 
+func TestAnAdminAddressThatOthersReachIsWarnedOf(t *testing.T) {
+	t.Parallel()
+	folder := configure(t, replicas{service: "backend-1", addresses: []string{"127.0.0.1:1"}})
+	p := start(t, "serve", "-f", folder, "--port", "80=0", "--admin", "192.0.2.1:9901", "--log-format", "json") // TEST-NET, RFC 5737
+	p.line(`"level":"WARN"`, "the admin API has no passwords")
+	if status := p.exit(); status != 1 { // no machine has that address
+		t.Errorf("exit status %d", status)
+	}
+}
+
 func TestABusyPortEndsTheStartAndNamesTheFlag(t *testing.T) {
 	t.Parallel()
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
