@@ -77,8 +77,10 @@ func (e *Engine) ServiceNames() []string {
 	return names
 }
 
-// service finds a service by its full name, or by a beginning of it that ends before a '.', ':' or '/' and fits one only.
-func (v *view) service(name string) (*Service, error) {
+// holder finds the service of a user's session: by its full name, or by a beginning of that which ends before a '.', ':' or '/'. Where
+// that fits several (the subsets of a split, for example), it is the one that has a live session of the user.
+func (e *Engine) holder(name, user string, now session.Instant) (*Service, error) {
+	v := e.view.Load()
 	if s, ok := v.byName[name]; ok {
 		return s, nil
 	}
@@ -88,23 +90,23 @@ func (v *view) service(name string) (*Service, error) {
 			fits = append(fits, s)
 		}
 	}
-	switch len(fits) {
-	case 1:
-		return fits[0], nil
-	case 0:
-		return nil, fmt.Errorf("%w as %q", ErrNoService, name)
-	}
 	names := make([]string, len(fits))
 	for i, s := range fits {
+		if _, live := e.store.Peek(s.keyOf(user), now, s.IdleTimeout); live || len(fits) == 1 {
+			return s, nil
+		}
 		names[i] = s.Name
 	}
-	return nil, fmt.Errorf("%w as exactly %q; it could be %s", ErrNoService, name, strings.Join(names, " or "))
+	if len(fits) == 0 {
+		return nil, fmt.Errorf("%w as %q", ErrNoService, name)
+	}
+	return nil, fmt.Errorf("%w of this user at %s", ErrNoSession, strings.Join(names, " or "))
 }
 
 // Session shows the live session of a user of a service. The service may be named shortly ("backend-1"). The errors are
 // ErrNoService and ErrNoSession.
 func (e *Engine) Session(service, user string, now session.Instant) (SessionView, error) {
-	svc, err := e.view.Load().service(service)
+	svc, err := e.holder(service, user, now)
 	if err != nil {
 		return SessionView{}, err
 	}
@@ -130,7 +132,7 @@ func (e *Engine) sessionView(svc *Service, user string, now session.Instant) (Se
 // tells the backend that the session moved; requests in flight end where they are. The errors are ErrNoService, ErrNoSession
 // and ErrNoEndpoint.
 func (e *Engine) MoveSession(service, user, endpoint string, now session.Instant) (SessionView, error) {
-	svc, err := e.view.Load().service(service)
+	svc, err := e.holder(service, user, now)
 	if err != nil {
 		return SessionView{}, err
 	}

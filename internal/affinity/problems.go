@@ -45,16 +45,29 @@ func noRoute(l *listener, req *Request) problem.Problem {
 		return p
 	}
 	for _, i := range l.routing {
-		if _, n := find(req.Headers, l.promote[i].Header); n > 0 {
+		name := l.promote[i].Header
+		if _, n := find(req.Headers, name); n > 0 {
+			p.Detail = "No route matches the request. Routes look at " + name + ", which it has: see whether one of them is for that value."
 			continue
 		}
-		p.Detail = "No route matches the request: it has neither the body field " + l.promote[i].Field + " nor the header " +
-			l.promote[i].Header + "."
-		if ct, n := req.Header("content-type"); n == 1 && !isJSON(ct) {
-			p.Detail += " The body was not read, for its content type is not JSON."
+		p.Detail = "No route matches the request: it has neither the body field " + l.promote[i].Field + " nor the header " + name + "."
+		if req.BodyState == BodyNotRead {
+			p.Detail += whyNotRead(req)
 		}
+		break
 	}
 	return p
+}
+
+// whyNotRead says why a body, if there was one, was not read for its fields.
+func whyNotRead(req *Request) string {
+	if contentType, n := req.Header("content-type"); n == 1 && !isJSON(contentType) {
+		return " Its body is not read, for the content type is not JSON."
+	}
+	if _, n := req.Header("content-encoding"); n > 0 {
+		return " Its body is not read, for it has a content encoding."
+	}
+	return ""
 }
 
 // String names where a key is, as in an error or a trace.
