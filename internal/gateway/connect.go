@@ -80,7 +80,7 @@ func (x *exchange) connectFailed(code problem.Code) {
 		return
 	}
 	x.w.stats.connectRetries++
-	pause := min(r.Backoff<<(x.attempts-1), maxBackoff)
+	pause := min(r.Backoff<<min(x.attempts-1, 16), maxBackoff)
 	x.w.loop.SetTimer(&x.timer, x, x.w.loop.Now()+pause)
 }
 

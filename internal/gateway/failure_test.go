@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/remora-proxy/remora/internal/affinity"
 	"github.com/remora-proxy/remora/internal/problem"
 )
@@ -78,11 +80,14 @@ func responded(w *wire) <-chan struct{} {
 }
 
 func TestAReplicaThatComesBackWhileItIsTriedAgain(t *testing.T) {
-	addr := refusing(t)
+	fd, addr := bound(t)
 	r := start(t, services{{addr}}, func(c *Config) { c.Retry = Retry{Attempts: 1000, Backoff: time.Millisecond} })
 	w := r.dial()
 	w.send(hit("ann", "backend-1"))
 	r.until("attempts fail", func() bool { return r.stats().connectRetries >= 2 })
+	if err := unix.Close(fd); err != nil {
+		t.Fatal(err)
+	}
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
@@ -126,7 +131,11 @@ func TestMovesAreBounded(t *testing.T) {
 // mute is an address where connects neither succeed nor fail: the backlog of its listener is full.
 func mute(t *testing.T) string {
 	t.Helper()
-	addr := listenWithoutBacklog(t)
+	fd, addr := bound(t)
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := unix.Listen(fd, 0); err != nil {
+		t.Fatal(err)
+	}
 	for {
 		c, err := net.DialTimeout("tcp", addr, 5*short)
 		if err != nil {

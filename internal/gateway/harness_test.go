@@ -435,12 +435,26 @@ func itoa(n int) string { return strconv.Itoa(n) }
 // refusing is an address at which connections are refused.
 func refusing(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	fd, addr := bound(t)
+	t.Cleanup(func() { unix.Close(fd) })
+	return addr
+}
+
+// bound is a socket that has an address, which nobody else gets, and does not listen.
+func bound(t *testing.T) (fd int, addr string) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fd, fmt.Sprintf("127.0.0.1:%d", sa.(*unix.SockaddrInet4).Port)
 }
 
 // hit is the use case's request, in lines that end with LF.
@@ -452,25 +466,4 @@ func hit(user, target string) string {
 // get is a request without a body, with further header lines.
 func get(path string, headers ...string) string {
 	return "GET " + path + " HTTP/1.1\nHost: gw\ntarget: backend-1\nx-user: ann\n" + strings.Join(append(headers, "", ""), "\n")
-}
-
-// listenWithoutBacklog listens with the shortest backlog and accepts nothing.
-func listenWithoutBacklog(t *testing.T) (addr string) {
-	t.Helper()
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { unix.Close(fd) })
-	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Listen(fd, 0); err != nil {
-		t.Fatal(err)
-	}
-	sa, err := unix.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fmt.Sprintf("127.0.0.1:%d", sa.(*unix.SockaddrInet4).Port)
 }
