@@ -48,7 +48,8 @@ type client struct {
 
 	state   clientState
 	waiting wait
-	queued  bool // a turn was asked for
+	mark    uint64 // the progress at which the wait began
+	queued  bool   // a turn was asked for
 	timer   loop.Timer
 	x       *exchange // the request that is being read or under way
 
@@ -180,10 +181,12 @@ func (c *client) gone() {
 	c.close()
 }
 
-// waitWrite waits until the client takes more. The time begins anew only when it has taken some since delivered was counted.
-func (c *client) waitWrite(delivered uint64) {
-	if c.waiting != waitWrite || c.delivered != delivered {
-		c.wait(waitWrite, c.w.timeouts.Write)
+// await is wait for something that comes bit by bit: the time begins anew when there was progress since, or something else was
+// waited for.
+func (c *client) await(what wait, progress uint64, d time.Duration) {
+	if c.waiting != what || c.mark != progress {
+		c.mark = progress
+		c.wait(what, d)
 	}
 }
 

@@ -15,24 +15,16 @@ const maxInterim = 64
 func (x *exchange) pumpDown() {
 	c := x.c
 	for steps := 0; ; steps++ {
-		delivered := c.delivered
-		switch {
-		case c.flush():
-			x.passed = x.headSent
-		case c.cannot:
-			x.abort(endClientGone)
-			return
-		default:
-			x.u.wait(waitNothing, 0)
-			c.waitWrite(delivered)
+		if !c.flush() {
+			if c.cannot {
+				x.abort(endClientGone)
+			}
 			return
 		}
+		x.passed = x.headSent
 		if steps >= x.w.turn {
 			c.again()
 			return
-		}
-		if c.waiting == waitWrite {
-			c.wait(waitNothing, 0)
 		}
 		if !x.loadDown() {
 			return
@@ -214,11 +206,7 @@ func (x *exchange) waitForReplica() {
 		x.w.buffers.put(c.out)
 		c.out = nil
 	}
-	if !x.headSent {
-		return // the limit on the head goes on
-	}
-	u.wait(waitMore, x.w.timeouts.ResponseIdle)
-	if x.sentAll && !u.pending() && c.in != nil && c.r == len(c.in) {
+	if x.headSent && x.sentAll && !u.pending() && c.in != nil && c.r == len(c.in) {
 		x.letHeadGo()
 		x.w.buffers.put(c.in)
 		c.in, c.r = nil, 0
@@ -278,13 +266,12 @@ func (x *exchange) truncate() {
 // drain writes the rest of the response, or the gateway's own answer, and ends the exchange.
 func (x *exchange) drain() {
 	c := x.c
-	delivered := c.delivered
 	switch {
 	case c.flush():
 		x.finish()
 	case c.cannot:
 		x.abort(endClientGone)
 	default:
-		c.waitWrite(delivered)
+		c.await(waitWrite, c.delivered, x.w.timeouts.Write)
 	}
 }

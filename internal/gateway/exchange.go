@@ -224,6 +224,7 @@ func (x *exchange) clientReady(turn bool) {
 		if x.phase == phaseForward && (c.pending() || turn) {
 			x.pumpDown()
 		}
+		x.limit()
 	case phaseDrain:
 		x.drain()
 	case phaseHead, phaseConnect: // readHead goes on elsewhere; a client that waits says nothing
@@ -237,5 +238,35 @@ func (x *exchange) upstreamReady() {
 	}
 	if x.phase == phaseForward && x.u.canRead && !x.c.pending() {
 		x.pumpDown()
+	}
+	x.limit()
+}
+
+// limit sets the timers of both connections by what an exchange that is being forwarded waits for now. Whatever it is, some
+// time limits it.
+func (x *exchange) limit() {
+	if x.phase != phaseForward {
+		return
+	}
+	c, u, t := x.c, x.u, &x.w.timeouts
+	switch {
+	case c.pending():
+		c.await(waitWrite, c.delivered, t.Write)
+	case !x.sentAll && !x.cutOff && !u.pending():
+		c.await(waitBody, c.received, t.RequestBody)
+	default:
+		c.wait(waitNothing, 0)
+	}
+	switch {
+	case u.pending():
+		u.await(waitWrite, u.delivered, t.Write)
+	case c.pending():
+		u.wait(waitNothing, 0) // the client is slow, not the replica
+	case x.headSent:
+		u.await(waitMore, u.received, t.ResponseIdle)
+	case x.sentAll || x.cutOff:
+		u.await(waitResponse, 0, t.ResponseHead)
+	default:
+		u.wait(waitNothing, 0)
 	}
 }

@@ -533,6 +533,52 @@ func TestAClientThatDoesNotReadIsGivenUp(t *testing.T) {
 	r.until("the exchange is over", func() bool { return r.stats().endings[endClientGone] == 1 })
 }
 
+// Whatever is waited for, some time limits it, also when both directions are under way at once.
+func TestTimeoutsOfAnExchangeThatGoesBothWays(t *testing.T) {
+	const head = "POST / HTTP/1.1\nHost: gw\ntarget: backend-1\nx-user: ann\nContent-Length: 10\n\n12345"
+	t.Run("the request ends and then the replica stops", func(t *testing.T) {
+		backend := newReplica(t)
+		r := start(t, services{{backend.addr}}, withTimeouts(func(o *Timeouts) { o.ResponseIdle = short }))
+		w := r.dial()
+		w.send(head)
+		b := backend.conn()
+		b.head()
+		b.send("HTTP/1.1 200 OK\nContent-Length: 100\n\npart")
+		w.head()
+		w.raw("67890")
+		w.endsAfter()
+		b.endsAfter()
+	})
+	t.Run("the request ends and the client does not read", func(t *testing.T) {
+		backend := newReplica(t)
+		r := start(t, services{{backend.addr}}, withTimeouts(func(o *Timeouts) { o.Write = short }))
+		w := r.dial()
+		w.send(head)
+		b := backend.conn()
+		b.head()
+		b.send("HTTP/1.1 200 OK\nContent-Length: 1000000000\n\n")
+		w.head()
+		w.raw("67890")
+		for {
+			if _, err := b.Write(make([]byte, 1<<20)); err != nil {
+				break
+			}
+		}
+	})
+	t.Run("the client stops in its body while it reads the response", func(t *testing.T) {
+		backend := newReplica(t)
+		r := start(t, services{{backend.addr}}, withTimeouts(func(o *Timeouts) { o.RequestBody = short }))
+		w := r.dial()
+		w.send(head)
+		b := backend.conn()
+		b.head()
+		b.send("HTTP/1.1 200 OK\nContent-Length: 100\n\npart")
+		w.head()
+		w.endsAfter()
+		b.endsAfter()
+	})
+}
+
 func TestAReplicaThatDoesNotReadIsGivenUp(t *testing.T) {
 	backend := newReplica(t)
 	r := start(t, services{{backend.addr}}, withTimeouts(func(o *Timeouts) { o.Write = short }))

@@ -122,7 +122,9 @@ func (x *exchange) readBody() bool {
 	case progress:
 		return true
 	case blocked:
-		c.wait(waitBody, x.w.timeouts.RequestBody)
+		if x.phase == phaseHold {
+			c.wait(waitBody, x.w.timeouts.RequestBody)
+		}
 		if x.streamed && len(c.in) == 0 {
 			x.w.buffers.put(c.in)
 			c.in = nil

@@ -32,9 +32,7 @@ func (x *exchange) send() {
 	if x.loadUp() { // so that the head and an ordinary body go in one write
 		x.pumpUp()
 	}
-	if x.phase == phaseForward && !x.headSent && x.c.peerDone {
-		x.abort(endClientGone)
-	}
+	x.limit()
 }
 
 // dropAliases drops fields that some servers take for those that the gateway sets: CGI and what comes from it (WSGI, PHP) make "-" and
@@ -74,15 +72,9 @@ func (x *exchange) target() string {
 func (x *exchange) pumpUp() {
 	u := x.u
 	for steps := 0; !x.cutOff; steps++ {
-		delivered := u.delivered
-		switch {
-		case u.flush():
-		case u.cannot:
-			x.sendingFailed()
-			return
-		default:
-			if u.waiting != waitWrite || u.delivered != delivered {
-				u.wait(waitWrite, x.w.timeouts.Write)
+		if !u.flush() {
+			if u.cannot {
+				x.sendingFailed()
 			}
 			return
 		}
@@ -127,11 +119,8 @@ func (x *exchange) loadUp() bool {
 			return true
 		case u.pending():
 			return true
-		default:
-			u.wait(waitNothing, 0) // it is the client's turn
-			if !x.readBody() {
-				return false
-			}
+		case !x.readBody():
+			return false
 		}
 	}
 }
@@ -188,10 +177,6 @@ func (x *exchange) requestSent() {
 		u.out = nil
 		x.sentAt = x.w.loop.Now()
 	}
-	x.c.wait(waitNothing, 0)
-	if !x.headSent {
-		u.wait(waitResponse, x.w.timeouts.ResponseHead)
-	}
 }
 
 // sendingFailed goes on when the replica takes no more of the request: it may have answered before it closed the connection, so
@@ -202,8 +187,6 @@ func (x *exchange) sendingFailed() {
 	x.w.buffers.put(u.out)
 	u.out, u.tail, u.sent = nil, nil, 0
 	u.canRead = true
-	x.c.wait(waitNothing, 0)
-	u.wait(waitResponse, x.w.timeouts.ResponseHead)
 	if !x.c.pending() {
 		x.pumpDown()
 	}

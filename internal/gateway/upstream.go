@@ -26,6 +26,7 @@ type upstream struct {
 	prev, next *upstream // in the pool's list of idle connections
 	state      upstreamState
 	waiting    wait
+	mark       uint64 // the progress at which the wait began
 	timer      loop.Timer
 	x          *exchange
 }
@@ -73,6 +74,14 @@ func (u *upstream) wait(what wait, d time.Duration) {
 	}
 	u.waiting = what
 	u.pool.w.setTimer(&u.timer, u, what, d)
+}
+
+// await is wait for something that comes bit by bit, as for a client.
+func (u *upstream) await(what wait, progress uint64, d time.Duration) {
+	if u.waiting != what || u.mark != progress {
+		u.mark = progress
+		u.wait(what, d)
+	}
 }
 
 // Expired takes the end of the timer.
