@@ -2,12 +2,14 @@ package gateway
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,8 +18,18 @@ import (
 
 // chaos makes random peers. What they do is of no interest; that the gateway survives it, and that nothing is left of it, is.
 type chaos struct {
-	mu  sync.Mutex
-	rng *rand.Rand
+	mu   sync.Mutex
+	rng  *rand.Rand
+	hung atomic.Int32 // peers that the gateway let wait for ever
+}
+
+// ok reports whether there was no error, and notes one that says that a peer has waited too long.
+func (c *chaos) ok(err error) bool {
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		c.hung.Add(1)
+	}
+	return err == nil
 }
 
 func (c *chaos) n(n int) int {
@@ -83,7 +95,7 @@ func (c *chaos) send(conn net.Conn, s string) bool {
 		if c.n(2) == 0 {
 			n = 1 + c.n(n)
 		}
-		if _, err := io.WriteString(conn, s[:n]); err != nil {
+		if _, err := io.WriteString(conn, s[:n]); !c.ok(err) {
 			return false
 		}
 		s = s[n:]
@@ -97,7 +109,8 @@ func (c *chaos) leave(conn net.Conn) {
 		conn.(*net.TCPConn).SetLinger(0)
 	case 1:
 		conn.(*net.TCPConn).CloseWrite()
-		io.Copy(io.Discard, conn)
+		_, err := io.Copy(io.Discard, conn)
+		c.ok(err)
 	}
 	conn.Close()
 }
@@ -117,7 +130,8 @@ func (c *chaos) client(addr string) {
 			break
 		}
 		if c.n(2) == 0 {
-			io.CopyN(io.Discard, conn, int64(1+c.n(300)))
+			_, err := io.CopyN(io.Discard, conn, int64(1+c.n(300)))
+			c.ok(err)
 		}
 	}
 	c.leave(conn)
@@ -127,7 +141,7 @@ func (c *chaos) replica(conn net.Conn) {
 	conn.SetDeadline(time.Now().Add(patience))
 	buf := make([]byte, 32<<10)
 	for c.n(8) > 0 {
-		if n, err := conn.Read(buf[:1+c.n(len(buf))]); n == 0 || err != nil {
+		if _, err := conn.Read(buf[:1+c.n(len(buf))]); !c.ok(err) {
 			break
 		}
 		if c.n(10) == 0 {
@@ -186,6 +200,9 @@ func TestNothingIsLeftOfRandomPeers(t *testing.T) {
 	}
 	clients.Wait()
 	r.until("all is over", func() bool { s := r.stats(); return s.clients == 0 && s.upstreams == 0 && s.buffers == 0 })
+	if n := c.hung.Load(); n != 0 {
+		t.Errorf("%d peers waited for something that never came", n)
+	}
 	s := r.stats()
 	t.Logf("endings (%v …): %v; resends %d, moves %d", endForwarded, s.endings, s.resends, s.moves)
 	if s.endings[endForwarded] == 0 || s.endings[endAnswered] == 0 || s.endings[endClientGone] == 0 || s.endings[endTruncated] == 0 {
