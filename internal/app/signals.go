@@ -5,12 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 )
 
 // stopSignal is the cause of a context that a signal has ended.
 type stopSignal struct{ os.Signal }
 
 func (s stopSignal) Error() string { return s.String() }
+
+// echo is how long the same signal once more is taken for the first one: programs such as timeout(1) send it to their child and
+// then to the group that the child is in.
+const echo = 500 * time.Millisecond
 
 // obeyStops gives a context that ends with the first signal that asks to stop or with parent, and one that ends with the next
 // signal; forget ends both. Signals are obeyed at any time, whatever the program is doing.
@@ -19,11 +24,17 @@ func (p *program) obeyStops(parent context.Context) (_, _ context.Context, forge
 	cut, cutOff := context.WithCancel(context.WithoutCancel(parent))
 	forgotten := make(chan struct{})
 	go func() {
+		var first os.Signal
+		var came time.Time
 		for cut.Err() == nil {
 			select {
 			case sig := <-p.o.Stop:
 				if stopped.Err() == nil {
+					first, came = sig, time.Now()
 					stop(stopSignal{sig})
+					continue
+				}
+				if sig == first && time.Since(came) < echo {
 					continue
 				}
 				p.log.Warn("stopping at once", "why", sig.String()+", while it stops already")

@@ -106,3 +106,17 @@ func TestReloadsAskedForDuringALoadAreOne(t *testing.T) {
 	s.stop <- syscall.SIGTERM
 	must(t, <-s.ended)
 }
+
+func TestTheSameStopTwiceAtOnceIsOneStop(t *testing.T) {
+	s := runSignalled(t, byDNS)
+	s.log.wait(t, "msg=ready")
+	for range 2 {
+		s.stop <- syscall.SIGTERM
+	}
+	must(t, <-s.ended)
+	for len(s.log) > 0 {
+		if line := <-s.log; strings.Contains(line, "stopping at once") {
+			t.Errorf("the log says: %s", line)
+		}
+	}
+}
