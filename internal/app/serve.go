@@ -136,14 +136,32 @@ func (p *program) run(ctx context.Context) error {
 
 	p.board.notReady("the gateway is stopping")
 	cutOff := p.stopFront(cut)
-	if p.access != nil {
-		if err := p.access.Close(); err != nil {
-			p.log.Error("the access log is not complete", "error", err)
-		}
-	}
 	cancel()
 	tasks.Wait()
-	return errors.Join(cutOff, p.save())
+	err = errors.Join(cutOff, p.save())
+	p.closeAccessLog()
+	return err
+}
+
+// accessLogGrace is how long the stop waits for what reads the access log.
+const accessLogGrace = 2 * time.Second
+
+// closeAccessLog writes what is pending of the access log. A reader that does not read any more, of a pipe for example, does not hold up
+// the stop for long.
+func (p *program) closeAccessLog() {
+	if p.access == nil {
+		return
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- p.access.Close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			p.log.Error("the access log is not complete", "error", err)
+		}
+	case <-time.After(accessLogGrace):
+		p.log.Error("the access log is not complete", "error", "nobody reads it")
+	}
 }
 
 // newFront makes the gateway, which serves nobody yet.

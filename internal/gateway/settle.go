@@ -23,7 +23,7 @@ func (e ending) String() string {
 func (x *exchange) finish() {
 	c := x.c
 	// A client that will send no more need not be waited for.
-	linger := x.outcome == endAnswered || x.req.KeepAlive || !x.reqBody.Done() || c.r < len(c.in)
+	linger := x.outcome == endAnswered || x.req.KeepAlive || !x.reqBody.Done() || c.r < len(c.in) || c.canRead
 	closes := x.close
 	if c.out != nil {
 		x.w.buffers.put(c.out)

@@ -82,7 +82,7 @@ func (s *stats) requestsOf(svc *affinity.Service) *requestCounts {
 func (s *stats) count(x *exchange) {
 	s.endings[x.outcome]++
 	s.duration.add(x.w.loop.Now() - x.start)
-	if x.firstByte > 0 {
+	if x.sentAt > 0 && x.firstByte >= x.sentAt { // a response that came before the whole request was sent has no such time
 		s.firstByte.add(x.firstByte - x.sentAt)
 	}
 	s.requestsOf(x.service())[min(x.status/100, statusClasses-1)][x.dec.Session]++

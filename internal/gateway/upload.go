@@ -25,7 +25,9 @@ func (x *exchange) send() {
 		o.Target = x.target()
 	}
 	o.DefaultHost = x.dec.Endpoint.Addr
-	o.ForwardedFor, o.ForwardedHost = x.c.addrText, x.req.Host
+	if o.ForwardedFor, o.ForwardedHost = x.c.addrText, x.req.Host; x.req.Host == "" {
+		o.Drop = append(o.Drop, "x-forwarded-host") // HTTP/1.0 can do without Host; the client's word for it is not taken
+	}
 	o.RequestID = x.id.text
 	o.ExpectContinue = x.req.ExpectContinue && !x.told100
 	u.out = http1.AppendRequest(w.buffers.getFor(x.headSize+headRoom), &x.req, o)
@@ -46,7 +48,8 @@ func (x *exchange) dropAliases(o *http1.RequestOptions) {
 		real := strings.ReplaceAll(name, "_", "-")
 		isSet := func(h route.Header) bool { return h.Name == real }
 		if strings.HasPrefix(real, o.DropPrefix) || strings.HasPrefix(real, "x-forwarded-") || real == "x-request-id" ||
-			real == x.dec.Service.SessionHeader || real == x.dec.Service.Key.Name || slices.ContainsFunc(o.Set, isSet) {
+			real == x.dec.Service.SessionHeader || real == x.dec.Service.Key.Name || slices.ContainsFunc(o.Set, isSet) ||
+			slices.Contains(x.w.http.Protected, real) || real == "content-length" || real == "transfer-encoding" {
 			o.Drop = append(o.Drop, name)
 		}
 	}
@@ -54,10 +57,14 @@ func (x *exchange) dropAliases(o *http1.RequestOptions) {
 
 // trailers are the trailers that go on: none that a server which makes headers of them could take for the gateway's words.
 func (x *exchange) trailers() []route.Header {
-	return slices.DeleteFunc(x.reqBody.Trailers, func(h route.Header) bool {
+	bad := func(h route.Header) bool {
 		return strings.HasPrefix(h.Name, "x-remora-") || h.Name == x.dec.Service.SessionHeader || h.Name == x.dec.Service.Key.Name ||
 			slices.ContainsFunc(x.dec.Promoted, func(p route.Header) bool { return p.Name == h.Name })
-	})
+	}
+	if !slices.ContainsFunc(x.reqBody.Trailers, bad) {
+		return x.reqBody.Trailers
+	}
+	return slices.DeleteFunc(slices.Clone(x.reqBody.Trailers), bad) // the request may be sent once more, from the originals
 }
 
 // target is the request target with the path in its normal form.

@@ -63,6 +63,10 @@ func (u *upstream) connected() {
 		u.state = upstreamBusy
 		u.wait(waitNothing, 0)
 		x.connected()
+		if x.u == u && x.phase == phaseForward && u.canRead && !c.pending() { // it answers at once, before it has read anything
+			x.pumpDown()
+			x.limit()
+		}
 	}
 	c.serve()
 }

@@ -34,7 +34,6 @@ const (
 	BadResponse     Code = "bad_response"
 	ConnectFailed   Code = "connect_failed"
 	Overloaded      Code = "overloaded"
-	ShuttingDown    Code = "shutting_down"
 	ConnectTimeout  Code = "connect_timeout"
 	ResponseTimeout Code = "response_timeout"
 )
@@ -106,7 +105,6 @@ var catalogue = [...]Entry{
 	{NoEndpoint, 503, "The service has no endpoint that can serve"},
 	{ConnectFailed, 503, "No replica could be connected to"},
 	{Overloaded, 503, "The gateway is at its limit"},
-	{ShuttingDown, 503, "The gateway is shutting down"},
 	{ConnectTimeout, 504, "The replica could not be connected to in time"},
 	{ResponseTimeout, 504, "The replica did not answer in time"},
 	{"version_not_supported", 505, "The HTTP version is not supported"},
