@@ -32,10 +32,10 @@ type Table struct {
 
 var _ Store = (*Table)(nil)
 
-// The number of shards is a power of two, such that a full table has 4,096 to 8,191 sessions in each: few enough that one
-// grows in a tenth of a millisecond, and enough that whole pages of memory fit them.
+// The number of shards is a power of two, such that a full table has 8,192 to 16,383 sessions in each: few enough that one
+// grows in a small part of a millisecond, and enough that whole pages of memory fit them well.
 const (
-	sessionsPerShard = 8 << 10
+	sessionsPerShard = 16 << 10
 	maxShards        = 1 << 14
 )
 

@@ -114,7 +114,7 @@ func TestAnEndpointIDThatIsNoneIsRefusedAtOnce(t *testing.T) {
 }
 
 func TestShardsFitTheLimit(t *testing.T) {
-	for limit, want := range map[int]int{1: 1, 8191: 1, 8192: 2, 100_000: 16, 1_000_000: 128, 10_000_000: 2048, 0: 2048, math.MaxInt: maxShards} {
+	for limit, want := range map[int]int{1: 1, 16_383: 1, 16_384: 2, 100_000: 8, 1_000_000: 64, 10_000_000: 1024, 0: 1024, math.MaxInt: maxShards} {
 		if got := len(NewTable(Options{MaxSessions: limit}).shards); got != want {
 			t.Errorf("limit %d: %d shards; want %d", limit, got, want)
 		}
