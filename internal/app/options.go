@@ -10,10 +10,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/remora-proxy/remora/internal/extproc"
 	"github.com/remora-proxy/remora/internal/gateway"
 )
 
-// Options are what a gateway is started with.
+// Options are what a gateway, or a processor for Envoy, is started with.
 type Options struct {
 	Version string
 	Files   []string // files and folders of the configuration; "-" is Stdin
@@ -28,6 +29,12 @@ type Options struct {
 
 	// Gateway is the limits and timeouts of the gateway. What else it needs is filled in.
 	Gateway gateway.Config
+
+	// Processor, when valid, is where a processor for Envoy listens, which then runs in the gateway's place. Bind, Ports,
+	// Gateway and AccessLog are not used.
+	Processor netip.AddrPort
+	// ExtProc is the limits of the processor. What else it needs is filled in.
+	ExtProc extproc.Config
 
 	AccessLog   string // "json", "text", or empty: none
 	AccessLogTo io.Writer

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/remora-proxy/remora/internal/config"
@@ -46,9 +47,12 @@ func (p *program) reload(ctx context.Context, why string) {
 // apply makes c the configuration. Its new ports are opened first, since that can fail; they are served when it is in force, and
 // then the ports that it does not have are closed.
 func (p *program) apply(c *Loaded) error {
-	addresses, err := p.o.Ports.addresses(p.o.Bind, c.Ports)
-	if err != nil {
-		return err
+	var addresses map[uint16]netip.AddrPort // a processor has no ports of its own: Envoy has them
+	if p.gateway != nil {
+		var err error
+		if addresses, err = p.o.Ports.addresses(p.o.Bind, c.Ports); err != nil {
+			return err
+		}
 	}
 	opened, err := p.ports.open(addresses)
 	if err != nil {
@@ -63,7 +67,7 @@ func (p *program) apply(c *Loaded) error {
 	p.protect(c)
 	p.dropOutdated()
 	for port, l := range opened {
-		if err := p.front.Add(l, port); err != nil {
+		if err := p.gateway.Add(l, port); err != nil {
 			// What failed is the system's (descriptors, memory): the configuration is in force, one port of it is not served.
 			p.log.Error("a port is not served", "port", port, "error", err)
 			l.Close()
@@ -74,7 +78,7 @@ func (p *program) apply(c *Loaded) error {
 	}
 	for port, l := range p.ports {
 		if _, ok := addresses[port]; !ok {
-			p.front.Remove(l)
+			p.gateway.Remove(l)
 			delete(p.ports, port)
 		}
 	}
@@ -96,7 +100,9 @@ func (p *program) protect(configurations ...*Loaded) {
 			names = append(names, c.protected...)
 		}
 	}
-	p.front.Protect(names)
+	if p.gateway != nil {
+		p.gateway.Protect(names)
+	}
 }
 
 // readdress applies the configuration in force with the addresses that DNS gives now.

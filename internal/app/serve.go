@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"github.com/remora-proxy/remora/internal/affinity"
 	"github.com/remora-proxy/remora/internal/config"
 	"github.com/remora-proxy/remora/internal/endpoints"
+	"github.com/remora-proxy/remora/internal/extproc"
 	"github.com/remora-proxy/remora/internal/gateway"
 	"github.com/remora-proxy/remora/internal/gateway/accesslog"
 	"github.com/remora-proxy/remora/internal/session"
@@ -28,25 +28,34 @@ const adminGrace = 2 * time.Second
 // sweepInterval is the time between two calls of Engine.Sweep.
 const sweepInterval = 100 * time.Millisecond
 
-// program is one running gateway.
-type program struct {
-	o        Options
-	log      *slog.Logger
-	clock    clock
-	source   source
-	engine   *affinity.Engine
-	front    *gateway.Gateway
-	metrics  *prometheus.Registry
-	board    *board
-	sessions *sessionFile    // nil: sessions do not outlast the process
-	restored *session.Loaded // what came from the file, until that is said; nil: nothing
-	swept    broadcast
-	ports    openPorts
-	current  *Loaded           // the configuration in force
-	access   *accesslog.Writer // nil: none
+// door is the front door of a program: the gateway, or the processor for Envoy.
+type door interface {
+	prometheus.Collector
+	Shutdown(ctx context.Context) error
+	Close() error
 }
 
-// Serve runs a gateway until ctx is done or a signal says so, and returns nil after a stop that cut nothing off. The
+// program is one running gateway, or processor for Envoy.
+type program struct {
+	o         Options
+	log       *slog.Logger
+	clock     clock
+	source    source
+	engine    *affinity.Engine
+	front     door
+	gateway   *gateway.Gateway // front, when it is one; otherwise nil
+	processor *extproc.Server  // front, when it is one; otherwise nil
+	metrics   *prometheus.Registry
+	board     *board
+	sessions  *sessionFile    // nil: sessions do not outlast the process
+	restored  *session.Loaded // what came from the file, until that is said; nil: nothing
+	swept     broadcast
+	ports     openPorts
+	current   *Loaded           // the configuration in force
+	access    *accesslog.Writer // nil: none
+}
+
+// Serve runs a gateway, or a processor for Envoy, until ctx is done or a signal says so, and returns nil after a stop that cut nothing off. The
 // configuration's own findings are in the log, and in the error when there is no configuration to start with.
 func Serve(ctx context.Context, o Options) error {
 	p, err := newProgram(o)
@@ -123,6 +132,9 @@ func (p *program) run(ctx context.Context) error {
 	if err := p.apply(first); err != nil {
 		return errors.Join(err, p.front.Close())
 	}
+	if err := p.openProcessor(); err != nil {
+		return errors.Join(err, p.front.Close())
+	}
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var tasks sync.WaitGroup
 	tasks.Go(func() { p.sweep(background) })
@@ -162,28 +174,6 @@ func (p *program) closeAccessLog() {
 	case <-time.After(accessLogGrace):
 		p.log.Error("the access log is not complete", "error", "nobody reads it")
 	}
-}
-
-// newFront makes the gateway, which serves nobody yet.
-func (p *program) newFront(c *Loaded) (err error) {
-	front := p.o.Gateway
-	front.Engine, front.Log = p.engine, p.log
-	p.boundConnections(&front.Limits)
-	front.HTTP.Protected = c.protected
-	if p.o.AccessLog != "" {
-		format, err := accesslog.ParseFormat(p.o.AccessLog)
-		if err != nil {
-			return err
-		}
-		p.access = accesslog.New(p.o.AccessLogTo, format)
-		front.AccessLog = p.access.Log
-		p.metrics.MustRegister(p.access.Collector())
-	}
-	if p.front, err = gateway.New(front); err != nil {
-		return fmt.Errorf("start the gateway: %w", err)
-	}
-	p.metrics.MustRegister(p.front)
-	return nil
 }
 
 // openAdmin opens the admin API. stop ends it.

@@ -118,6 +118,7 @@ Exit status of all commands: 0 success; 1 the command failed; 2 the command line
 	root.SetVersionTemplate("remora {{.Version}}\n")
 	root.AddCommand(
 		newServe(version, env),
+		newExtproc(version, env),
 		newBackend(env),
 		newValidate(env),
 		newExplain(env),

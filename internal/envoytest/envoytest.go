@@ -1,0 +1,163 @@
+// Package envoytest runs a real Envoy for tests: the binary that `make envoy` fetches, with a static configuration. It knows
+// nothing of what the configuration says. A test that needs it fails where the binary is missing.
+package envoytest
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Version is the Envoy that is tested with. tools/envoy fetches the same.
+const Version = "1.40.0"
+
+// patience is how long an Envoy may take to start, on a machine under load.
+const patience = 60 * time.Second
+
+// Envoy is a running Envoy.
+type Envoy struct {
+	Addr  string // ip:port of its only listener
+	Admin string // ip:port of its admin API
+
+	mu  sync.Mutex
+	log []string
+}
+
+// Binary is the path of Envoy.
+func Binary(t testing.TB) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ; ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			break
+		}
+		if dir == filepath.Dir(dir) {
+			t.Fatal("no go.mod above the test's folder")
+		}
+	}
+	path := filepath.Join(dir, ".cache", "envoy-"+Version, "envoy", "_bin", "envoy")
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("Envoy is not there (%v); fetch it with: make envoy", err)
+	}
+	return path
+}
+
+// Validate lets Envoy check a configuration.
+func Validate(t testing.TB, config string) {
+	t.Helper()
+	if out, err := exec.Command(Binary(t), "--mode", "validate", "-c", write(t, config)).CombinedOutput(); err != nil {
+		t.Fatalf("Envoy refuses the configuration: %v\n%s", err, out)
+	}
+}
+
+// Start runs an Envoy with a configuration (YAML) that has one listener and no admin API, until the test has ended.
+func Start(t testing.TB, config string) *Envoy {
+	t.Helper()
+	admin := filepath.Join(t.TempDir(), "admin")
+	e := &Envoy{}
+	cmd := exec.Command(Binary(t), "-c", write(t, config+"\nadmin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}\n"),
+		"--admin-address-path", admin, "--concurrency", "2", "--disable-hot-restart")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // signals to the test's terminal are not for it
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	started, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		e.follow(bufio.NewScanner(stderr), started)
+		_ = cmd.Wait() // it is killed
+	}()
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // fails when it has ended
+		<-ended
+		if t.Failed() {
+			t.Logf("Envoy:\n%s", e.text())
+		}
+	})
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
+	select {
+	case <-started:
+	case <-ended:
+		t.Fatalf("Envoy has ended:\n%s", e.text())
+	case <-timeout.C:
+		t.Fatal("Envoy does not start")
+	}
+	text, err := os.ReadFile(admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Admin = strings.TrimSpace(string(text))
+	e.Addr = e.listener(t)
+	return e
+}
+
+// follow keeps the log and tells when Envoy has started.
+func (e *Envoy) follow(lines *bufio.Scanner, started chan<- struct{}) {
+	told := false
+	for lines.Scan() {
+		e.mu.Lock()
+		e.log = append(e.log, lines.Text())
+		e.mu.Unlock()
+		if !told && strings.Contains(lines.Text(), "starting main dispatch loop") {
+			told = true
+			close(started)
+		}
+	}
+}
+
+func (e *Envoy) text() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return strings.Join(e.log, "\n")
+}
+
+// listener asks where the listener is.
+func (e *Envoy) listener(t testing.TB) string {
+	t.Helper()
+	resp, err := http.Get("http://" + e.Admin + "/listeners?format=json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var list struct {
+		Statuses []struct {
+			Local struct {
+				Socket struct {
+					Address string `json:"address"`
+					Port    int    `json:"port_value"`
+				} `json:"socket_address"`
+			} `json:"local_address"`
+		} `json:"listener_statuses"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&list); err != nil || len(list.Statuses) != 1 {
+		t.Fatalf("Envoy has %d listeners, want one: %v", len(list.Statuses), err)
+	}
+	at := list.Statuses[0].Local.Socket
+	return fmt.Sprintf("%s:%d", at.Address, at.Port)
+}
+
+func write(t testing.TB, config string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "envoy.yaml")
+	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}

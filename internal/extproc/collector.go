@@ -1,0 +1,49 @@
+package extproc
+
+import (
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/remora-proxy/remora/internal/problem"
+)
+
+// stats are the server's counters.
+type stats struct {
+	streams  atomic.Int64
+	decided  atomic.Uint64
+	misuses  atomic.Uint64
+	problems []atomic.Uint64 // by problem.Index
+}
+
+func (s *stats) init() { s.problems = make([]atomic.Uint64, len(problem.All())) }
+
+var (
+	streamsDesc  = describe("requests_in_flight", "Requests in flight now, each with a gRPC stream of its own.")
+	decidedDesc  = describe("decided_total", "Requests that Envoy was told an endpoint for.")
+	problemsDesc = describe("problems_total", "Requests that Envoy was told to answer with a problem, by its code.", "code")
+	misusesDesc  = describe("misconfigured_streams_total", "Streams refused because the Envoy is not configured as it must be; the log has the first one.")
+)
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("remora_extproc_"+name, help, labels, nil)
+}
+
+// Describe implements prometheus.Collector.
+func (s *Server) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{streamsDesc, decidedDesc, problemsDesc, misusesDesc} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (s *Server) Collect(ch chan<- prometheus.Metric) {
+	ch <- prometheus.MustNewConstMetric(streamsDesc, prometheus.GaugeValue, float64(s.stats.streams.Load()))
+	ch <- prometheus.MustNewConstMetric(decidedDesc, prometheus.CounterValue, float64(s.stats.decided.Load()))
+	ch <- prometheus.MustNewConstMetric(misusesDesc, prometheus.CounterValue, float64(s.stats.misuses.Load()))
+	for i, e := range problem.All() {
+		if n := s.stats.problems[i].Load(); n > 0 {
+			ch <- prometheus.MustNewConstMetric(problemsDesc, prometheus.CounterValue, float64(n), string(e.Code))
+		}
+	}
+}

@@ -1,0 +1,35 @@
+// Package extproc is the front door for Envoy: an external processor (gRPC, envoy.service.ext_proc.v3) that asks affinity.Engine
+// where each request goes and tells Envoy, which moves the bytes. It decides nothing about routes and sessions, and knows
+// neither configuration files nor Envoy's own configuration.
+//
+// It works with request_header_mode SEND and request_body_mode BUFFERED; with
+// allow_mode_override. One gRPC stream is one request:
+//
+//	server.go    the gRPC server: limits, health, graceful stop
+//	exchange.go  one stream: Plan, wait for the body if the plan says so, Decide, Release
+//	request.go   the engine's view of the request that Envoy describes
+//	reply.go     what Envoy is told: header mutations, or an answer of Remora's own
+//
+// # What Envoy is told
+//
+// Promoted fields, the session header for the replica, and two headers of Envoy's own use: EndpointHeader, which the filter
+// envoy.filters.http.stateful_session with a header-based session state reads to pick the host, and ServiceHeader, which a route
+// with cluster_header can pick the cluster by. Envoy must remove both before the request leaves it (docs/envoy.md has the
+// filters). Fields of these names that the client sent are overwritten or removed, and so is all that begins with "x-remora-".
+//
+// # Holds
+//
+// A request holds its session until its gRPC stream ends. When Envoy ends it depends on the modes (seen with Envoy 1.40): where
+// neither the request's body nor anything of the response is to be sent, right after the answer to the request's headers; with
+// response_header_mode SEND alone, no later than with the response's headers. With response_trailer_mode SEND the stream stays open
+// until the request is over: until the response's last byte, the end of an upgraded connection, or the client's departure.
+// That is exact, and costs a message only where a response has trailers. So every decision made on headers sets this mode for
+// its request (which needs allow_mode_override), and Envoy's configuration should have it for the others, although Envoy keeps
+// the stream of a request with a buffered body open without it. A stream that broke because Envoy is gone ends the hold as well, by
+// the connection's end or by the keepalive.
+//
+// # What it does not see
+//
+// Whether Envoy reached the endpoint: when Envoy turns to another host after a failed connection, the session stays where it is
+// and the endpoint's health is not touched.
+package extproc

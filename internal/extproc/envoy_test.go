@@ -1,0 +1,375 @@
+package extproc_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/remora-proxy/remora/internal/affinity"
+	"github.com/remora-proxy/remora/internal/doortest"
+	"github.com/remora-proxy/remora/internal/envoytest"
+	"github.com/remora-proxy/remora/internal/extproc"
+	"github.com/remora-proxy/remora/internal/session"
+)
+
+// patience is how long a test waits for what must happen.
+const patience = 20 * time.Second
+
+// example is the Envoy that the manual describes.
+func example(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../../examples/envoy/envoy.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// configure is the example with a listener on a free port, a processor, and clusters for the services of c.
+func configure(t *testing.T, processor string, c *affinity.Config) string {
+	t.Helper()
+	text, _, found := strings.Cut(example(t), "  - name: backend-1.default")
+	if !found {
+		t.Fatal("the example has no cluster of backend-1")
+	}
+	_, port, err := net.SplitHostPort(processor)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = strings.Replace(text, "port_value: 8080}", "port_value: 0}", 1)
+	text = strings.Replace(text, "port_value: 9002}", "port_value: "+port+"}", 1)
+	for i := range c.Services {
+		svc := &c.Services[i]
+		text += fmt.Sprintf("  - name: %s\n    type: STATIC\n    connect_timeout: 2s\n    load_assignment:\n      cluster_name: %[1]s\n      endpoints:\n      - lb_endpoints:\n", svc.Name)
+		if len(svc.Endpoints) == 0 {
+			text = strings.TrimSuffix(text, "\n      - lb_endpoints:\n") + " []\n"
+		}
+		for _, ep := range svc.Endpoints {
+			host, port, err := net.SplitHostPort(ep.Addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text += fmt.Sprintf("        - endpoint: {address: {socket_address: {address: %s, port_value: %s}}}\n", host, port)
+		}
+	}
+	return text
+}
+
+// door is an Envoy, its processor, and the engine behind it, whose time stands still until it is set.
+type door struct {
+	engine *affinity.Engine
+	clock  atomic.Int64
+	addr   string
+}
+
+func (d *door) now() session.Instant { return session.Instant(d.clock.Load()) }
+
+// newDoor starts them. change changes Envoy's configuration, where a test needs another one.
+func newDoor(t *testing.T, c affinity.Config, change ...string) *door {
+	t.Helper()
+	d := &door{engine: affinity.New(affinity.Options{Store: session.NewTable(session.Options{})})}
+	d.clock.Store(int64(session.InstantOf(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))))
+	snapshot, err := affinity.Compile(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.engine.Apply(snapshot, d.now()); err != nil {
+		t.Fatal(err)
+	}
+	text := configure(t, serve(t, extproc.Config{Engine: d.engine, Now: d.now}), &c)
+	for i := 0; i < len(change); i += 2 {
+		if strings.Count(text, change[i]) != 1 {
+			t.Fatalf("the example does not have %q once", change[i])
+		}
+		text = strings.Replace(text, change[i], change[i+1], 1)
+	}
+	d.addr = envoytest.Start(t, text).Addr
+	return d
+}
+
+// serve runs a processor and returns its address.
+func serve(t *testing.T, c extproc.Config) string {
+	t.Helper()
+	p, err := extproc.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln := listen(t)
+	served := make(chan error, 1)
+	go func() { served <- p.Serve(ln) }()
+	t.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	return ln.Addr().String()
+}
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ln
+}
+
+// waitInFlight waits until n requests are in flight.
+func (d *door) waitInFlight(t *testing.T, n int) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; runtime.Gosched() {
+		inFlight := 0
+		for _, ep := range d.engine.EndpointStats(d.now()) {
+			inFlight += ep.InFlight
+		}
+		switch {
+		case inFlight == n:
+			return
+		case time.Now().After(deadline):
+			t.Fatalf("%d requests are in flight, want %d", inFlight, n)
+		}
+	}
+}
+
+func TestTheExampleIsAcceptedByEnvoy(t *testing.T) { envoytest.Validate(t, example(t)) }
+
+// TestBadInput runs the suite of bad input through Envoy. Left out is what needs to know that Envoy could not connect: it is
+// Envoy then that answers 503.
+func TestBadInput(t *testing.T) {
+	doortest.Run(t, func(t *testing.T, c affinity.Config) string { return newDoor(t, c).addr },
+		"a service whose replicas are down")
+}
+
+// replica runs a replica and returns its address.
+func replica(t *testing.T, handler http.HandlerFunc) string {
+	t.Helper()
+	ln := listen(t)
+	srv := &http.Server{Handler: handler, ReadHeaderTimeout: patience}
+	go srv.Serve(ln)
+	t.Cleanup(func() { srv.Close() })
+	return ln.Addr().String()
+}
+
+// dial opens a connection to Envoy.
+func (d *door) dial(t *testing.T) (net.Conn, *bufio.Reader) {
+	t.Helper()
+	conn, err := net.Dial("tcp", d.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	return conn, bufio.NewReader(conn)
+}
+
+// echo is a replica that speaks after a WebSocket handshake: it sends back what it gets.
+func echo(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Upgrade") == "" {
+		fmt.Fprintf(w, "%s %s", r.Header.Get("X-User"), r.Header.Get("X-Remora-Session"))
+		return
+	}
+	conn, rw, err := w.(http.Hijacker).Hijack()
+	if err != nil {
+		panic(err)
+	}
+	defer conn.Close()
+	rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	rw.Flush()
+	io.Copy(conn, rw)
+}
+
+// session asks as ann and returns what the replica was told of her session.
+func (d *door) session(t *testing.T) string {
+	t.Helper()
+	resp, err := http.Post("http://"+d.addr+"/", "application/json", strings.NewReader(`{"target":"backend-1","username":"ann"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	user, state, _ := strings.Cut(string(text), " ")
+	if resp.StatusCode != http.StatusOK || user != "ann" {
+		t.Fatalf("got %d %q", resp.StatusCode, text)
+	}
+	return state
+}
+
+func (d *door) pass(by time.Duration) {
+	d.clock.Add(int64(by / time.Millisecond))
+	d.engine.SweepAll(d.now())
+}
+
+func TestAWebSocketHoldsItsSessionUntilItEnds(t *testing.T) {
+	for _, headers := range []struct{ name, more string }{
+		{"an ordinary handshake", ""},
+		{"a handshake that says its body is JSON, and has none", "Content-Type: application/json\r\n"},
+	} {
+		t.Run(headers.name, func(t *testing.T) {
+			d := newDoor(t, doortest.Config([]string{replica(t, echo), replica(t, echo)}))
+			conn, r := d.dial(t)
+			fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: door\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n%starget: backend-1\r\nx-user: ann\r\n\r\n", headers.more)
+			resp, err := http.ReadResponse(r, nil)
+			if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+				t.Fatalf("got %v, %v", resp, err)
+			}
+			for _, word := range []string{"one", "two"} {
+				io.WriteString(conn, word)
+				back := make([]byte, len(word))
+				if _, err := io.ReadFull(r, back); err != nil || string(back) != word {
+					t.Fatalf("got %q back, %v", back, err)
+				}
+				d.pass(5 * time.Minute)
+				d.waitInFlight(t, 1)
+			}
+			if got := d.session(t); got != "existing" {
+				t.Errorf("beside the WebSocket the session is %s", got)
+			}
+			d.waitInFlight(t, 1)
+			d.pass(5 * time.Minute)
+			conn.Close()
+			d.waitInFlight(t, 0)
+			d.pass(59 * time.Second)
+			if got := d.session(t); got != "existing" {
+				t.Errorf("59 s after the WebSocket's end the session is %s", got)
+			}
+			d.waitInFlight(t, 0)
+			d.pass(time.Minute)
+			if got := d.session(t); got != "new" {
+				t.Errorf("a minute after that the session is %s", got)
+			}
+		})
+	}
+}
+
+// TestAStreamHoldsItsSessionUntilItEnds is about responses whose body goes on: the client reads to the end, or leaves. It must not
+// depend on the response modes that Envoy is configured with.
+func TestAStreamHoldsItsSessionUntilItEnds(t *testing.T) {
+	const body = `{"target":"backend-1","username":"ann"}`
+	requests := []struct{ name, text string }{
+		{"decided by its body", fmt.Sprintf("POST / HTTP/1.1\r\nHost: door\r\nContent-Type: application/json\r\nx-stream: 1\r\nContent-Length: %d\r\n\r\n%s", len(body), body)},
+		{"without a body", "GET / HTTP/1.1\r\nHost: door\r\ntarget: backend-1\r\nx-user: ann\r\nx-stream: 1\r\n\r\n"},
+		{"with a body that is not read", "POST / HTTP/1.1\r\nHost: door\r\ntarget: backend-1\r\nx-user: ann\r\nx-stream: 1\r\nContent-Length: 3\r\n\r\nabc"},
+	}
+	for _, modes := range [][2]string{{"SKIP", "SEND"}, {"SEND", "SKIP"}, {"SKIP", "SKIP"}} {
+		ends := make(chan chan struct{}, 1)
+		stream := func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("X-Stream") == "" {
+				echo(w, r)
+				return
+			}
+			io.Copy(io.Discard, r.Body)
+			end := make(chan struct{})
+			ends <- end
+			io.WriteString(w, "begun")
+			w.(http.Flusher).Flush()
+			select {
+			case <-end:
+			case <-r.Context().Done():
+			}
+		}
+		d := newDoor(t, doortest.Config([]string{replica(t, stream), replica(t, stream)}),
+			"response_header_mode: SKIP", "response_header_mode: "+modes[0], "response_trailer_mode: SEND", "response_trailer_mode: "+modes[1])
+		for _, request := range requests {
+			for _, leaves := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s, client leaves %v, response headers %s, trailers %s", request.name, leaves, modes[0], modes[1]), func(t *testing.T) {
+					d.pass(time.Hour)
+					conn, r := d.dial(t)
+					io.WriteString(conn, request.text)
+					resp, err := http.ReadResponse(r, nil)
+					if err != nil || resp.StatusCode != http.StatusOK {
+						t.Fatalf("got %v, %v", resp, err)
+					}
+					if _, err := io.ReadFull(resp.Body, make([]byte, len("begun"))); err != nil {
+						t.Fatal(err)
+					}
+					d.pass(5 * time.Minute)
+					if got := d.session(t); got != "existing" {
+						t.Errorf("beside the stream the session is %s", got)
+					}
+					d.waitInFlight(t, 1)
+					d.pass(5 * time.Minute)
+					if end := <-ends; leaves {
+						conn.Close()
+					} else {
+						close(end)
+						if _, err := io.ReadAll(resp.Body); err != nil {
+							t.Fatal(err)
+						}
+					}
+					d.waitInFlight(t, 0)
+					d.pass(59 * time.Second)
+					if got := d.session(t); got != "existing" {
+						t.Errorf("59 s after the stream's end the session is %s", got)
+					}
+					d.waitInFlight(t, 0)
+				})
+			}
+		}
+	}
+}
+
+// TestNothingOfRemoraCanBeForged sends what only Remora may say. A path comes to the replica as the route was chosen by it.
+func TestNothingOfRemoraCanBeForged(t *testing.T) {
+	seen := make(chan *http.Request, 1)
+	d := newDoor(t, doortest.Config([]string{replica(t, func(_ http.ResponseWriter, r *http.Request) { seen <- r })}), "normalize_path: true", "normalize_path: false")
+	conn, r := d.dial(t)
+	io.WriteString(conn, "GET /a/../b%41?q=../1 HTTP/1.1\r\nHost: door\r\ntarget: backend-1\r\nx-remora-session: moved\r\nx_remora_session: moved\r\n"+
+		"x-remora-endpoint: MTI3LjAuMC4xOjE=\r\nx-remora-service: backend-2\r\nx-remora-anything: 1\r\nx_user: bob\r\nx-other_one: stays\r\n\r\n")
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("got %v, %v", resp, err)
+	}
+	got := <-seen
+	for name := range got.Header {
+		if strings.Contains(strings.ToLower(name), "remora") || strings.EqualFold(name, "x_user") {
+			t.Errorf("the replica saw %s: %s", name, got.Header.Get(name))
+		}
+	}
+	if got.Header.Get("X-Other_one") != "stays" {
+		t.Error("a header that is nobody's business was dropped")
+	}
+	if got.RequestURI != "/bA?q=../1" {
+		t.Errorf("the replica saw %s", got.RequestURI)
+	}
+	for name := range resp.Header {
+		if strings.Contains(strings.ToLower(name), "remora") {
+			t.Errorf("the client saw %s", name)
+		}
+	}
+}
+
+// TestACookieIsSet needs response_header_mode SEND only where the body decides: otherwise the decision asks for it.
+func TestACookieIsSet(t *testing.T) {
+	c := doortest.Config([]string{replica(t, func(http.ResponseWriter, *http.Request) {})})
+	c.Services[0].Key = affinity.Key{Kind: affinity.CookieKey, Name: "user", SetTTL: true, TTL: time.Minute}
+	d := newDoor(t, c)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+d.addr+"/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("target", "backend-1")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if cookies := resp.Cookies(); len(cookies) != 1 || cookies[0].Name != "user" || len(cookies[0].Value) != 32 {
+		t.Errorf("the cookies are %v", cookies)
+	}
+}

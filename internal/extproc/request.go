@@ -1,0 +1,107 @@
+package extproc
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+	"unsafe"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+
+	"github.com/remora-proxy/remora/internal/affinity"
+	"github.com/remora-proxy/remora/internal/route"
+)
+
+// sourceAttribute is the attribute with the client's address, as Envoy understands it (its use_remote_address and
+// xff_num_trusted_hops). x-forwarded-for is not read for it: who wrote which part of it, only Envoy knows.
+const sourceAttribute = "source.address"
+
+// describe makes the engine's view of a request. It reports whether the path is one that can be forwarded.
+func (x *exchange) describe(in *extprocv3.ProcessingRequest, h *extprocv3.HttpHeaders, port uint16) bool {
+	v := &x.view
+	v.BodyState, v.Body = affinity.BodyNotRead, nil
+	v.Request = route.Request{Port: port, Scheme: "http", Headers: v.Headers[:0]}
+	for _, f := range h.GetHeaders().GetHeaders() {
+		name, value := f.GetKey(), valueOf(f)
+		if !strings.HasPrefix(name, ":") {
+			v.Headers = appendField(v.Headers, name, value)
+			if name == "x-request-id" {
+				x.id = value
+			}
+			continue
+		}
+		switch name {
+		case ":method":
+			v.Method = value
+		case ":authority":
+			v.Authority = value
+		case ":scheme":
+			v.Scheme = value
+		case ":path":
+			x.path, v.Query, _ = strings.Cut(value, "?")
+		}
+	}
+	v.Source = sourceOf(in)
+	var ok bool
+	v.Path, ok = route.NormalizePath(x.path)
+	return ok
+}
+
+// appendField appends a field. Envoy joins several content-type fields to one with commas; they are taken apart again, so that
+// the engine sees what the client sent. A comma inside quotes is part of a parameter.
+func appendField(to []route.Header, name, value string) []route.Header {
+	if name != "content-type" || strings.IndexByte(value, ',') < 0 {
+		return append(to, route.Header{Name: name, Value: value})
+	}
+	quoted, from := false, 0
+	for i := range len(value) {
+		switch value[i] {
+		case '"':
+			quoted = !quoted
+		case ',':
+			if !quoted {
+				to = append(to, route.Header{Name: name, Value: value[from:i]})
+				from = i + 1
+			}
+		}
+	}
+	return append(to, route.Header{Name: name, Value: value[from:]})
+}
+
+// valueOf is a field's value, which aliases the message.
+func valueOf(f *corev3.HeaderValue) string {
+	if raw := f.GetRawValue(); len(raw) > 0 {
+		return unsafe.String(unsafe.SliceData(raw), len(raw)) // nothing writes to a message that was received
+	}
+	return f.GetValue()
+}
+
+// sourceOf is the client's address, if Envoy was asked to send it.
+func sourceOf(in *extprocv3.ProcessingRequest) netip.Addr {
+	for _, attributes := range in.GetAttributes() {
+		if v, ok := attributes.GetFields()[sourceAttribute]; ok {
+			if addr, err := netip.ParseAddrPort(v.GetStringValue()); err == nil {
+				return addr.Addr()
+			}
+		}
+	}
+	return netip.Addr{}
+}
+
+// contentLength is the announced length of the body, where there is one.
+func (x *exchange) contentLength() (n int64, known bool) {
+	text, count := x.view.Header("content-length")
+	if count == 0 {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	return n, err == nil
+}
+
+// isUpgrade reports whether the request asks for another protocol: what follows is that protocol's, and no body. Envoy describes
+// an extended CONNECT of HTTP/2 in the same way.
+func (x *exchange) isUpgrade() bool {
+	_, n := x.view.Header("upgrade")
+	return n > 0
+}

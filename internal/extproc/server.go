@@ -1,0 +1,147 @@
+package extproc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"golang.org/x/net/netutil"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/remora-proxy/remora/internal/affinity"
+	"github.com/remora-proxy/remora/internal/session"
+)
+
+// The headers that carry a decision from this package to Envoy's other filters.
+const (
+	// EndpointHeader is the default name of the header with the endpoint: base64 of ip:port, as Envoy's header-based session state
+	// has it.
+	EndpointHeader = "x-remora-endpoint"
+	// ServiceHeader has the name of the service, as in the configuration: "backend-1.default.svc.cluster.local:8080".
+	ServiceHeader = "x-remora-service"
+)
+
+// PortMetadata is the gRPC metadata (initial_metadata in Envoy's configuration of the filter) that says which port of a Gateway's
+// server the requests came in through, where that is not Config.Port.
+const PortMetadata = "x-remora-port"
+
+// Bounds of the gRPC server that are nobody's choice.
+const (
+	maxConnections   = 1024    // Envoy opens one for each of its workers, and more when one is full of streams
+	maxMessage       = 2 << 20 // bytes: a body as large as Envoy buffers by default (1 MiB), or its headers
+	maxMetadata      = 64 << 10
+	handshakeTimeout = 10 * time.Second
+	pingAfter        = 30 * time.Second // without a sign of life from Envoy
+	pingTimeout      = 10 * time.Second // then its connection is closed, and what its requests hold is released
+	minPingInterval  = 5 * time.Second  // of Envoy's own pings; more often is taken for abuse
+)
+
+// Config is what a Server is made of. Only Engine is required; a zero field means its default.
+type Config struct {
+	Engine *affinity.Engine
+	// Port is the port of the Gateway's server that requests belong to when the stream's metadata does not say; default 80.
+	Port uint16
+	// EndpointHeader is the header that the filter stateful_session reads; default EndpointHeader.
+	EndpointHeader string
+	// MaxRequests is the number of requests in flight, each of which has a stream; default 65,536. More get 503.
+	MaxRequests int
+	// Now is the time that decisions are made at; the default is the time of day.
+	Now func() session.Instant
+	// Log takes what an operator should know; the default is to say nothing.
+	Log *slog.Logger
+}
+
+// Server is an external processor. Make it with New.
+type Server struct {
+	extprocv3.UnimplementedExternalProcessorServer
+
+	engine         *affinity.Engine
+	port           uint16
+	endpointHeader string
+	maxRequests    int64
+	now            func() session.Instant
+	log            *slog.Logger
+
+	grpc   *grpc.Server
+	health *health.Server
+	stats  stats
+}
+
+// New makes a Server, which serves nobody yet.
+func New(c Config) (*Server, error) {
+	if c.Engine == nil {
+		return nil, errors.New("extproc: Config.Engine is not set")
+	}
+	s := &Server{
+		engine: c.Engine, port: c.Port, endpointHeader: c.EndpointHeader, maxRequests: int64(c.MaxRequests), now: c.Now, log: c.Log,
+	}
+	if s.port == 0 {
+		s.port = 80
+	}
+	if s.endpointHeader == "" {
+		s.endpointHeader = EndpointHeader
+	}
+	if s.maxRequests <= 0 {
+		s.maxRequests = 65536
+	}
+	if s.now == nil {
+		s.now = func() session.Instant { return session.InstantOf(time.Now()) }
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	s.stats.init()
+	s.grpc = grpc.NewServer(
+		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.MaxHeaderListSize(maxMetadata),
+		grpc.MaxConcurrentStreams(uint32(s.maxRequests)),
+		grpc.ConnectionTimeout(handshakeTimeout),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPingInterval, PermitWithoutStream: true}),
+	)
+	s.health = health.NewServer() // SERVING for the server as a whole
+	s.health.SetServingStatus(extprocv3.ExternalProcessor_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
+	healthv1.RegisterHealthServer(s.grpc, s.health)
+	extprocv3.RegisterExternalProcessorServer(s.grpc, s)
+	return s, nil
+}
+
+// Serve takes connections of l, which it closes at the end, until Shutdown or Close. It may be called for several listeners.
+func (s *Server) Serve(l net.Listener) error {
+	if err := s.grpc.Serve(netutil.LimitListener(l, maxConnections)); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+		return fmt.Errorf("serve external processing: %w", err)
+	}
+	return nil
+}
+
+// Shutdown takes no new requests, which Envoys learn by GOAWAY and by the health service, and waits for those in flight. When ctx
+// is done before, it cuts them off and returns its error.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.health.Shutdown()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.grpc.GracefulStop()
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		s.grpc.Stop()
+		<-done
+		return ctx.Err()
+	}
+}
+
+// Close cuts off what is in flight.
+func (s *Server) Close() error {
+	s.grpc.Stop()
+	return nil
+}
