@@ -73,6 +73,7 @@ func BenchmarkDecision(b *testing.B) {
 				_ = scanner.Close()
 				req.Body, req.BodyState = &scanner, affinity.BodyRead
 				e.Decide(&req, &dec, now)
+				dec.Sent = true
 				e.Release(&dec, now)
 			}
 			for i := range bodies {
