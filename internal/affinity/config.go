@@ -70,7 +70,7 @@ type EndpointState uint8
 const (
 	Ready     EndpointState = iota
 	Draining                // serves its sessions, gets no new one
-	Unhealthy               // ejected for a while: gets no new session; its own are tried
+	Unhealthy               // ejected for a while: gets no new session while another is ready; its own are tried
 	Gone                    // not there any more
 )
 
