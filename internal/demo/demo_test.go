@@ -126,9 +126,33 @@ func (r *run) nothingLeft(t *testing.T) {
 		t.Errorf("processes are left a minute after the demo ended: %v\n%s", err, &r.text)
 	}
 	for _, addr := range append(listed.FindAllString(r.text.String(), -1), r.front, r.admin) {
-		if c, err := net.Dial("tcp", addr); err == nil {
-			c.Close()
-			t.Errorf("something still listens on %s", addr)
+		if err := untilRefused(addr, time.Now().Add(time.Minute)); err != nil {
+			t.Errorf("something still listens on %s: %v", addr, err)
+		}
+	}
+}
+
+// untilRefused waits until nobody listens on addr. A process that was killed closes its descriptors one after the other, so that the
+// end of the pipe may be seen before its sockets are closed. A connection that it still took ends with them: that is waited for.
+func untilRefused(addr string, deadline time.Time) error {
+	for {
+		c, err := net.DialTimeout("tcp", addr, time.Until(deadline))
+		if err != nil {
+			if errors.Is(err, syscall.ECONNREFUSED) {
+				return nil
+			}
+			if errors.Is(err, syscall.ECONNRESET) {
+				continue // closed between the two steps of connecting
+			}
+			return err
+		}
+		err = c.SetReadDeadline(deadline)
+		if err == nil {
+			_, err = c.Read(make([]byte, 1))
+		}
+		c.Close()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
 		}
 	}
 }
