@@ -251,6 +251,24 @@ func TestThereIsALimitOnRequestsInFlight(t *testing.T) {
 	}
 }
 
+func TestFurtherServicesAreServedAtTheSameAddress(t *testing.T) {
+	addr := serve(t, extproc.Config{Engine: newEngine(t), Services: func(r grpc.ServiceRegistrar) {
+		r.RegisterService(&grpc.ServiceDesc{ServiceName: "further", HandlerType: (*any)(nil), Methods: []grpc.MethodDesc{{
+			MethodName: "Ask",
+			Handler: func(any, context.Context, func(any) error, grpc.UnaryServerInterceptor) (any, error) {
+				return &healthv1.HealthCheckResponse{Status: healthv1.HealthCheckResponse_SERVING}, nil
+			},
+		}}}, nil)
+	}})
+	var answer healthv1.HealthCheckResponse
+	if err := connect(t, addr).Invoke(t.Context(), "/further/Ask", &healthv1.HealthCheckRequest{}, &answer); err != nil {
+		t.Fatal(err)
+	}
+	if answer.GetStatus() != healthv1.HealthCheckResponse_SERVING {
+		t.Errorf("the service answers %v", answer.GetStatus())
+	}
+}
+
 func TestShutdownWaitsForRequestsInFlight(t *testing.T) {
 	p, err := extproc.New(extproc.Config{Engine: newEngine(t)})
 	if err != nil {

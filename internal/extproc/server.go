@@ -52,6 +52,8 @@ type Config struct {
 	EndpointHeader string
 	// MaxRequests is the number of requests in flight, each of which has a stream; default 65,536. More get 503.
 	MaxRequests int
+	// Services, when it is set, registers further gRPC services, which Envoys find at the same addresses.
+	Services func(grpc.ServiceRegistrar)
 	// Now is the time that decisions are made at; the default is the time of day.
 	Now func() session.Instant
 	// Log takes what an operator should know; the default is to say nothing.
@@ -110,6 +112,9 @@ func New(c Config) (*Server, error) {
 	s.health.SetServingStatus(extprocv3.ExternalProcessor_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	extprocv3.RegisterExternalProcessorServer(s.grpc, s)
+	if c.Services != nil {
+		c.Services(s.grpc)
+	}
 	return s, nil
 }
 
