@@ -1,0 +1,9 @@
+// Package generate writes the configuration that makes somebody else's proxy ask Remora: it turns what Remora was configured with
+// into Envoy's own static configuration, or into objects for Istio and Envoy Gateway. The same input gives the same bytes, with
+// comments that say why each part is there.
+//
+// It decides nothing about requests, reads no files and asks no network: it gets objects that were read and checked, and
+// returns text. Of the processor it knows only the names that both sides must agree on.
+//
+//	filters.go, filters.yaml  the HTTP filters, which are the same everywhere
+package generate

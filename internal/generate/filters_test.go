@@ -1,0 +1,73 @@
+package generate
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+func TestFilters(t *testing.T) {
+	text := func(o filterOptions) string {
+		t.Helper()
+		o.Cluster = "outbound|9002||remora.default.svc.cluster.local"
+		out, err := yaml.Marshal(httpFilters(o))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(out)
+	}
+	plain := text(filterOptions{})
+	for _, tt := range []struct {
+		name    string
+		options filterOptions
+		has     string
+		instead string // what is there without the option, where that is anything
+	}{
+		{"the port of the Gateway's server", filterOptions{Port: 443}, `initial_metadata: [{key: x-remora-port, value: "443"}]`, ""},
+		{"open", filterOptions{FailOpen: true}, "failure_mode_allow: true #", "failure_mode_allow: false #"},
+		{"closed is 503", filterOptions{}, "status_on_error: {code: ServiceUnavailable}", ""},
+		{"strict", filterOptions{Strict: true}, "strict: true #", "strict: false #"},
+		{"cookies", filterOptions{SetsCookies: true}, "response_header_mode: SEND #", "response_header_mode: SKIP"},
+		{"the client's address", filterOptions{SourceAddress: true}, "request_attributes: [source.address] #", ""},
+		{"a timeout", filterOptions{MessageTimeout: 1250 * time.Millisecond}, "message_timeout: 1.25s", "message_timeout: 0.5s"},
+		{"the cluster", filterOptions{}, `envoy_grpc: {cluster_name: "outbound|9002||remora.default.svc.cluster.local"}`, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := text(tt.options)
+			if !strings.Contains(got, tt.has) {
+				t.Errorf("%q is not in\n%s", tt.has, got)
+			}
+			if tt.options != (filterOptions{}) && strings.Contains(plain, tt.has) {
+				t.Errorf("%q is there also without the option", tt.has)
+			}
+			if tt.instead != "" && (!strings.Contains(plain, tt.instead) || strings.Contains(got, tt.instead)) {
+				t.Errorf("%q is not what the option replaces", tt.instead)
+			}
+		})
+	}
+}
+
+func TestFiltersStandInTheOrderThatIsNeeded(t *testing.T) {
+	var names []string
+	for _, filter := range httpFilters(filterOptions{Cluster: "remora"}) {
+		var f struct {
+			Name   string         `yaml:"name"`
+			Config map[string]any `yaml:"typed_config"`
+		}
+		if err := filter.Decode(&f); err != nil {
+			t.Fatal(err)
+		}
+		if f.Config["@type"] == nil {
+			t.Errorf("%s has no type", f.Name)
+		}
+		if filter.HeadComment == "" {
+			t.Errorf("%s does not say why it is there", f.Name)
+		}
+		names = append(names, f.Name)
+	}
+	if got, want := strings.Join(names, " "), "remora.strip remora.ext_proc remora.session remora.hide"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
