@@ -1,8 +1,10 @@
 package gateway
 
 import (
+	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -608,4 +610,42 @@ func TestAMovedSessionGoesOnWithoutAKey(t *testing.T) {
 			t.Errorf("a request without a key was announced as %q", got)
 		}
 	}
+}
+
+// A replica may answer with the connect, and its response may be there before the gateway has heard of the connection: one event
+// tells both. Whether it comes to that is the kernel's to decide; over so many connections it does.
+func TestAReplicaThatAnswersBeforeItHasReadAnything(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = c.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")) // the gateway may be gone
+			go func() {
+				_, _ = io.Copy(io.Discard, c) // closed with bytes unread, it would reset its own response
+				c.Close()
+			}()
+		}
+	}()
+	r := start(t, services{{ln.Addr().String()}}, quick)
+	var clients sync.WaitGroup
+	for n := range 8 {
+		clients.Go(func() {
+			w := r.dial()
+			for i := range 100 {
+				w.send(hit(itoa(n)+"-"+itoa(i), "backend-1"))
+				w.expect(200, "")
+				if t.Failed() {
+					return
+				}
+			}
+		})
+	}
+	clients.Wait()
 }

@@ -9,8 +9,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestAGracefulStopFinishesWhatIsUnderWay(t *testing.T) {
@@ -313,4 +316,35 @@ func TestAReplicaHearsOfASessionWhenARequestOfItReachesIt(t *testing.T) {
 		b.send("HTTP/1.1 200 OK\nContent-Length: 0\n\n")
 		second.expect(200, "")
 	}
+}
+
+// A socket that is closed with bytes unread resets the connection, and what was written to it and not yet received is lost.
+func TestALastResponseArrivesWholeThoughTheClientHasSentMore(t *testing.T) {
+	backend := newReplica(t)
+	r := start(t, services{{backend.addr}})
+	small := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error { // so that most of the response waits at the gateway
+		return raw.Control(func(fd uintptr) {
+			if err := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 4096); err != nil {
+				t.Error(err)
+			}
+		})
+	}}
+	c, err := small.Dial("tcp", r.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWire(t, c)
+	w.send(get("/", "Connection: close"))
+	b := backend.conn()
+	b.head()
+	w.raw("and then some")
+	r.stats() // all workers have taken a turn: the event of those bytes has been seen
+	r.stats()
+	body := strings.Repeat("x", 48<<10)
+	b.send("HTTP/1.1 200 OK\nContent-Length: " + itoa(len(body)) + "\n\n" + body)
+	r.until("the exchange is over", func() bool { return r.inFlight(backend.addr) == 0 })
+	if reply := w.expect(200, ""); reply.err != nil || reply.body != body {
+		t.Errorf("%d bytes of the body arrived, want %d: %v", len(reply.body), len(body), reply.err)
+	}
+	w.endsAfter()
 }
