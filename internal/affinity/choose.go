@@ -2,7 +2,6 @@ package affinity
 
 import (
 	"math/bits"
-	"slices"
 
 	"github.com/dchest/siphash"
 
@@ -82,12 +81,13 @@ func (e *Engine) hasSession(svc *Service, req *route.Request, now session.Instan
 // stackCandidates is how many endpoints placement handles without allocating.
 const stackCandidates = 32
 
-// place proposes the endpoint of a session that has none; nil when none may take it.
-func (s *Service) place(store session.Store, key uint64, tried []*Endpoint, now session.Instant) *Endpoint {
+// place proposes the endpoint of a session that has none; nil when none may take it. bound is the service's LoadBound, or
+// +Inf for a request that brings no session with it.
+func (s *Service) place(store session.Store, key uint64, l *limits, bound float64, now session.Instant) *Endpoint {
 	var buf [stackCandidates]placement.Candidate
 	var index [stackCandidates]int
-	cs, at := s.candidates(buf[:0], index[:0], store, tried, now)
-	i := placement.Choose(key, cs, s.LoadBound)
+	cs, at := s.candidates(buf[:0], index[:0], store, l, now)
+	i := placement.Choose(key, cs, bound)
 	if i < 0 {
 		return nil
 	}
@@ -96,10 +96,10 @@ func (s *Service) place(store session.Store, key uint64, tried []*Endpoint, now 
 
 // candidates lists the endpoints that may take a new session, and where they stand in s.endpoints: those that are ready, or
 // when none is, those that are unhealthy, for one of them may be back and only a request finds out.
-func (s *Service) candidates(cs []placement.Candidate, at []int, store session.Store, tried []*Endpoint, now session.Instant) ([]placement.Candidate, []int) {
+func (s *Service) candidates(cs []placement.Candidate, at []int, store session.Store, l *limits, now session.Instant) ([]placement.Candidate, []int) {
 	for _, state := range [...]EndpointState{Ready, Unhealthy} {
 		for i, ep := range s.endpoints {
-			if ep.State(now) != state || slices.Contains(tried, ep) {
+			if ep.State(now) != state || !l.allow(ep) {
 				continue
 			}
 			cs = append(cs, placement.Candidate{ID: ep.identity, Weight: s.Endpoints[i].Weight, Load: store.Live(ep.id)})
@@ -113,7 +113,7 @@ func (s *Service) candidates(cs []placement.Candidate, at []int, store session.S
 }
 
 // spread finds an endpoint for a request without a session, by the service's load balancer; nil when none may take it.
-func (s *Service) spread(ticket uint64, tried []*Endpoint, now session.Instant) *Endpoint {
+func (s *Service) spread(ticket uint64, l *limits, now session.Instant) *Endpoint {
 	n := len(s.endpoints)
 	if n == 0 {
 		return nil
@@ -123,12 +123,12 @@ func (s *Service) spread(ticket uint64, tried []*Endpoint, now session.Instant) 
 	} else {
 		ticket = mix(ticket)
 	}
-	first := s.nth(int(ticket%uint64(n)), tried, now)
+	first := s.nth(int(ticket%uint64(n)), l, now)
 	if first == nil || s.LoadBalancer != LeastRequest {
 		return first
 	}
 	// The better of two drawn by chance (M. Mitzenmacher, "The Power of Two Choices", IEEE TPDS 12(10), 2001), as Envoy does.
-	second := s.nth(int((ticket>>32)%uint64(n)), tried, now)
+	second := s.nth(int((ticket>>32)%uint64(n)), l, now)
 	if second != nil && second.inFlight.Load() < first.inFlight.Load() { // none, when the last one went meanwhile
 		return second
 	}
@@ -137,10 +137,10 @@ func (s *Service) spread(ticket uint64, tried []*Endpoint, now session.Instant) 
 
 // nth is the first endpoint from position i on, around, that may take a request; nil when none may. As with candidates, the
 // unhealthy ones are tried when none is ready.
-func (s *Service) nth(i int, tried []*Endpoint, now session.Instant) *Endpoint {
+func (s *Service) nth(i int, l *limits, now session.Instant) *Endpoint {
 	var unhealthy *Endpoint
 	for range s.endpoints {
-		if ep := s.endpoints[i]; !slices.Contains(tried, ep) {
+		if ep := s.endpoints[i]; l.allow(ep) {
 			switch ep.State(now) {
 			case Ready:
 				return ep

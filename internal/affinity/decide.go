@@ -1,6 +1,7 @@
 package affinity
 
 import (
+	"math"
 	"slices"
 
 	"github.com/remora-proxy/remora/internal/problem"
@@ -13,8 +14,12 @@ const claimTries = 4
 
 // Decide decides a request. Unless dec.Problem is set, the request is held until Release. It may overwrite req.Headers where
 // the body's fields win.
+//
+// A request with req.Among whose session is live on another endpoint, which serves it, makes a detour: it goes to an endpoint
+// within req.Among that the key alone chooses, is told SessionMoved, for the user's state is elsewhere, and holds the session,
+// which stays where it is.
 func (e *Engine) Decide(req *Request, dec *Decision, now session.Instant) {
-	*dec = Decision{Promoted: dec.Promoted[:0], tried: dec.tried[:0]}
+	*dec = Decision{Promoted: dec.Promoted[:0], limits: limits{tried: dec.limits.tried[:0], among: req.Among}}
 	v := req.plannedBy
 	if req.plannedBy = nil; v == nil {
 		v = e.view.Load()
@@ -69,9 +74,9 @@ func (e *Engine) claim(dec *Decision, now session.Instant) {
 	for range claimTries {
 		id, live := e.store.Acquire(dec.key, now, svc.IdleTimeout)
 		if !live {
-			ep := svc.place(e.store, uint64(dec.key), dec.tried, now)
+			ep := svc.place(e.store, uint64(dec.key), &dec.limits, svc.LoadBound, now)
 			if ep == nil {
-				dec.Problem = noEndpoint(svc)
+				dec.Problem = noEndpoint(svc, &dec.limits)
 				return
 			}
 			owner, outcome := e.store.Bind(dec.key, ep.id, now, svc.IdleTimeout)
@@ -89,17 +94,43 @@ func (e *Engine) claim(dec *Decision, now session.Instant) {
 			}
 		}
 		dec.held = true
-		if ep := e.owner(svc, id); ep != nil && ep.serves(now) && !slices.Contains(dec.tried, ep) {
-			dec.Endpoint, dec.Session = ep, e.told.take(dec.key, ep.id)
-			return
-		}
-		if e.rebind(dec, id, now) {
+		if e.stay(dec, id, now) || e.rebind(dec, id, now) {
 			return
 		}
 	}
 	if dec.Problem.IsZero() {
-		dec.Problem = noEndpoint(svc) // others kept changing the session: the client may try again
+		dec.Problem = noEndpoint(svc, &dec.limits) // others kept changing the session: the client may try again
 	}
+}
+
+// stay decides for the endpoint with the id, to which the held session dec.key is bound, or for a detour. It reports false when
+// the session has to move.
+func (e *Engine) stay(dec *Decision, id session.EndpointID, now session.Instant) bool {
+	svc := dec.Service
+	ep := e.owner(svc, id)
+	if ep == nil || !ep.serves(now) || slices.Contains(dec.limits.tried, ep) {
+		return false
+	}
+	if dec.limits.within(ep) {
+		dec.Endpoint, dec.Session = ep, e.told.take(dec.key, ep.id)
+		return true
+	}
+	// No load bound: sessions on a detour are not counted, and with one their requests would go now here, now there.
+	if dec.Endpoint = svc.place(e.store, uint64(dec.key), &dec.limits, math.Inf(1), now); dec.Endpoint == nil {
+		e.giveUp(dec, now)
+		return true
+	}
+	if dec.Session = SessionMoved; e.told.peek(dec.key, id) == SessionNew {
+		dec.Session = SessionNew // no endpoint has seen this session yet
+	}
+	return true
+}
+
+// giveUp ends the hold of a decision that finds no endpoint.
+func (e *Engine) giveUp(dec *Decision, now session.Instant) {
+	e.store.Release(dec.key, now)
+	dec.held = false
+	dec.Problem = noEndpoint(dec.Service, &dec.limits)
 }
 
 // rebind moves the held session dec.key away from the endpoint with the id from. It reports whether dec is decided: with an
@@ -108,11 +139,9 @@ func (e *Engine) claim(dec *Decision, now session.Instant) {
 func (e *Engine) rebind(dec *Decision, from session.EndpointID, now session.Instant) bool {
 	svc := dec.Service
 	for range claimTries {
-		ep := svc.place(e.store, uint64(dec.key), dec.tried, now)
+		ep := svc.place(e.store, uint64(dec.key), &dec.limits, svc.LoadBound, now)
 		if ep == nil {
-			e.store.Release(dec.key, now)
-			dec.held = false
-			dec.Problem = noEndpoint(svc)
+			e.giveUp(dec, now)
 			return true
 		}
 		owner, moved := e.store.Move(dec.key, from, ep.id, now, svc.IdleTimeout)
@@ -127,8 +156,7 @@ func (e *Engine) rebind(dec *Decision, from session.EndpointID, now session.Inst
 			return false
 		}
 		// Another request moved it first, and its decision tells the backend.
-		if ep := e.owner(svc, owner); ep != nil && !slices.Contains(dec.tried, ep) && ep.serves(now) {
-			dec.Endpoint, dec.Session = ep, e.told.take(dec.key, ep.id)
+		if e.stay(dec, owner, now) {
 			return true
 		}
 		from = owner
@@ -149,8 +177,8 @@ func (e *Engine) owner(svc *Service, id session.EndpointID) *Endpoint {
 // balance finds an endpoint for a request without a session.
 func (e *Engine) balance(dec *Decision, now session.Instant) {
 	dec.Session = SessionNone
-	if dec.Endpoint = dec.Service.spread(e.ticket.Add(1), dec.tried, now); dec.Endpoint == nil {
-		dec.Problem = noEndpoint(dec.Service)
+	if dec.Endpoint = dec.Service.spread(e.ticket.Add(1), &dec.limits, now); dec.Endpoint == nil {
+		dec.Problem = noEndpoint(dec.Service, &dec.limits)
 	}
 }
 
@@ -168,7 +196,7 @@ func (e *Engine) Move(dec *Decision, now session.Instant) {
 	failed.eject(now)
 	failed.inFlight.Add(-1)
 	dec.Endpoint, dec.open = nil, false
-	dec.tried = append(dec.tried, failed)
+	dec.limits.tried = append(dec.limits.tried, failed)
 	if dec.held {
 		e.unsaid(svc, dec.key, failed.id, was, now)
 	}

@@ -1,6 +1,8 @@
 package affinity
 
 import (
+	"slices"
+
 	"github.com/remora-proxy/remora/internal/fields"
 	"github.com/remora-proxy/remora/internal/problem"
 	"github.com/remora-proxy/remora/internal/route"
@@ -12,6 +14,10 @@ type Request struct {
 	route.Request
 	BodyState BodyState
 	Body      *fields.Scanner // closed without error when BodyState is BodyRead
+
+	// Among restricts the request to the endpoints with these addresses (ip:port); nil: to none in particular. A session that is
+	// live elsewhere stays there: see Engine.Decide.
+	Among map[string]struct{}
 
 	plannedBy *view // whose Plan said what Body has: the configuration may change while a body arrives
 }
@@ -62,8 +68,26 @@ type Decision struct {
 	// Release, the endpoint knows nothing of a session that began or moved here, and its next request will say so.
 	Sent bool
 
-	tried []*Endpoint // that could not be connected to
-	key   session.Key
-	held  bool // the session key has a hold of this decision
-	open  bool // Endpoint counts this decision as in flight
+	limits limits
+	key    session.Key
+	held   bool // the session key has a hold of this decision
+	open   bool // Endpoint counts this decision as in flight
+}
+
+// limits are what a request may not use of a service.
+type limits struct {
+	tried []*Endpoint         // that could not be connected to
+	among map[string]struct{} // Request.Among
+}
+
+// allow reports whether the request may use an endpoint.
+func (l *limits) allow(ep *Endpoint) bool { return l.within(ep) && !slices.Contains(l.tried, ep) }
+
+// within reports whether an endpoint is among those that the request is restricted to.
+func (l *limits) within(ep *Endpoint) bool {
+	if l.among == nil {
+		return true
+	}
+	_, ok := l.among[ep.Addr]
+	return ok
 }

@@ -2,6 +2,7 @@ package affinity
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -39,6 +40,7 @@ func (e *Engine) Explain(req *Request, now session.Instant) *Trace {
 
 func (e *Engine) explainSession(t *Trace, svc *Service, req *Request, now session.Instant) *Trace {
 	user, prob := findKey(&svc.Key, &req.Request)
+	l := &limits{among: req.Among}
 	t.Key = &KeyTrace{From: svc.Key.String(), Value: user, Source: svc.Key.Source}
 	if svc.Key.Kind == SourceIPKey && user != "" {
 		t.Key.Value = req.Source.Unmap().String()
@@ -48,47 +50,53 @@ func (e *Engine) explainSession(t *Trace, svc *Service, req *Request, now sessio
 		return t.refuse(prob)
 	case user == "" && svc.Key.Kind == CookieKey && svc.Key.SetTTL:
 		t.Session, t.Why = SessionNew.String(), "the client has no such cookie: it would be given one, and its session would be placed by that"
-		t.explainCandidates(e, svc, 0, now)
-		if svc.nth(0, nil, now) == nil {
-			return t.refuse(noEndpoint(svc))
+		t.explainCandidates(e, svc, 0, l, now)
+		if svc.nth(0, l, now) == nil {
+			return t.refuse(noEndpoint(svc, l))
 		}
 		return t
 	case user == "" && svc.WithoutKey == Reject && svc.Key.Kind != NoKey:
 		return t.refuse(noKey(svc))
 	case user == "":
-		t.explainCandidates(e, svc, 0, now)
+		t.explainCandidates(e, svc, 0, l, now)
 		t.Why = "the request has no key, so any ready replica takes it and no session begins"
-		if svc.nth(0, nil, now) == nil {
-			return t.refuse(noEndpoint(svc))
+		if svc.nth(0, l, now) == nil {
+			return t.refuse(noEndpoint(svc, l))
 		}
 		return t
 	}
 	key := svc.sessionKey(user)
-	t.explainCandidates(e, svc, key, now)
+	t.explainCandidates(e, svc, key, l, now)
 	var proposed *Endpoint
+	bound := svc.LoadBound
 	state, why := SessionNew, "the session is new: the first replica in rendezvous order that is below its limit gets it"
 	if entry, live := e.store.Peek(key, now, svc.IdleTimeout); live {
+		untold := e.told.peek(key, entry.Endpoint)
 		ep := e.owner(svc, entry.Endpoint)
 		if ep != nil {
 			t.Bound = ep.Addr
 		}
-		if ep != nil && ep.serves(now) {
-			proposed, state, why = ep, e.told.peek(key, ep.id), "the session is live, and its replica serves it"
+		switch {
+		case ep != nil && ep.serves(now) && !l.within(ep):
+			state, why = SessionMoved, "the session is live, but this request may not use its replica: it goes elsewhere, and the session stays"
+			bound = math.Inf(1)
+		case ep != nil && ep.serves(now):
+			proposed, state, why = ep, untold, "the session is live, and its replica serves it"
 			if state != SessionExisting {
 				why = "the session is live, but no request has told its replica yet that it is " + state.String()
 			}
-		} else {
+		default:
 			state, why = SessionMoved, "the session is live, but its replica is gone or its drain deadline has passed: placed anew"
-			if e.told.peek(key, entry.Endpoint) == SessionNew {
-				state = SessionNew
-			}
+		}
+		if proposed == nil && untold == SessionNew {
+			state = SessionNew
 		}
 	}
 	if proposed == nil {
-		proposed = svc.place(e.store, uint64(key), nil, now)
+		proposed = svc.place(e.store, uint64(key), l, bound, now)
 	}
 	if proposed == nil {
-		return t.refuse(noEndpoint(svc))
+		return t.refuse(noEndpoint(svc, l))
 	}
 	t.Session, t.Choice, t.Why = state.String(), proposed.Addr, why
 	for i := range t.Candidates {
@@ -140,8 +148,8 @@ func (t *Trace) explainSplit(e *Engine, v *view, rule *route.Rule, req *route.Re
 
 // explainCandidates lists the service's endpoints: those that may take a new session in the order in which placement tries
 // them for the key, then the others.
-func (t *Trace) explainCandidates(e *Engine, svc *Service, key session.Key, now session.Instant) {
-	cs, at := svc.candidates(nil, nil, e.store, nil, now)
+func (t *Trace) explainCandidates(e *Engine, svc *Service, key session.Key, l *limits, now session.Instant) {
+	cs, at := svc.candidates(nil, nil, e.store, l, now)
 	for _, r := range placement.Rank(uint64(key), cs, svc.LoadBound, nil) {
 		ep := svc.endpoints[at[r.Index]]
 		t.Candidates = append(t.Candidates, CandidateTrace{

@@ -3,6 +3,7 @@ package affinity_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -124,17 +125,18 @@ func (l *randomLife) request(step int) {
 		Port: 80, Scheme: "http", Method: "POST", Authority: "any", Path: "/",
 		Headers: []route.Header{{Name: "target", Value: service}, {Name: "x-user", Value: user}},
 	}}
-	want := l.oracle.request(service, user, l.now)
+	may := may{among: l.subset(service)}
+	req.Among = may.among
+	want := l.oracle.request(service, user, may, l.now)
 	dec := new(affinity.Decision)
 	trace := l.engine.Explain(req, l.now)
 	l.engine.Decide(req, dec, l.now)
 	if err := explains(trace, dec); err != nil {
 		l.fail(step, err)
 	}
-	var tried []epID
 	for {
 		if err := want.check(dec); err != nil {
-			l.fail(step, fmt.Errorf("%s of %s after %d moves: %w", user, service, len(tried), err))
+			l.fail(step, fmt.Errorf("%s of %s after %d moves: %w", user, service, len(may.tried), err))
 		}
 		if want.nothing {
 			l.oracle.refused(want, l.now)
@@ -148,11 +150,25 @@ func (l *randomLife) request(step int) {
 			ep.ejectedUntil, ep.failures = 0, 0
 			break
 		}
-		tried = append(tried, at)
-		want = l.oracle.givenUp(dec.Session, want.sessionID, tried, l.now)
+		may.tried = append(may.tried, at)
+		want = l.oracle.givenUp(want, dec.Session, may, l.now)
 		l.engine.Move(dec, l.now)
 	}
 	l.open = append(l.open, openRequest{dec, want.sessionID})
+}
+
+// subset restricts some requests to some endpoints of a service, or to none.
+func (l *randomLife) subset(service string) map[string]struct{} {
+	if l.IntN(4) != 0 {
+		return nil
+	}
+	among := map[string]struct{}{"127.9.9.9:8080": {}} // nobody's
+	for j := range 5 {
+		if l.IntN(2) == 0 {
+			among[fmt.Sprintf("127.0.%s.%d:8080", strings.TrimPrefix(service, "backend-"), j+1)] = struct{}{}
+		}
+	}
+	return among
 }
 
 // explains compares what Explain said of a request with what Decide then decided.

@@ -50,6 +50,7 @@ type expectation struct {
 	endpoint  epID          // exactly this one, unless allowed is set
 	allowed   map[epID]bool // one of these
 	nothing   bool          // no endpoint: a problem
+	detour    bool          // the session stays where it is
 	sessionID sessID
 }
 
@@ -133,12 +134,25 @@ func (o *oracle) live(id sessID, now session.Instant) *oracleSession {
 	return s
 }
 
+// may is what a request may use: nothing that was tried, and, when among is not nil, these addresses alone.
+type may struct {
+	tried []epID
+	among map[string]struct{}
+}
+
+func (m may) use(id epID) bool { return m.within(id) && !slices.Contains(m.tried, id) }
+
+func (m may) within(id epID) bool {
+	_, ok := m.among[id.addr]
+	return ok || m.among == nil
+}
+
 // allowed is where a session of the service may be placed: ready endpoints on which it would not exceed the bound.
-func (o *oracle) allowed(service string, tried []epID, now session.Instant) map[epID]bool {
+func (o *oracle) allowed(service string, m may, bounded bool, now session.Instant) map[epID]bool {
 	loads, total := map[epID]int{}, 0
 	for _, unhealthy := range []bool{false, true} { // those only when there are no others
 		for id, ep := range o.endpoints {
-			if id.service == service && !slices.Contains(tried, id) && ep.takesNew() && unhealthy == (now < ep.ejectedUntil) {
+			if id.service == service && m.use(id) && ep.takesNew() && unhealthy == (now < ep.ejectedUntil) {
 				loads[id] = 0
 			}
 		}
@@ -155,7 +169,7 @@ func (o *oracle) allowed(service string, tried []epID, now session.Instant) map[
 	bound := int(math.Ceil(o.services[service].bound * float64(total+1) / float64(len(loads))))
 	out := map[epID]bool{}
 	for id, n := range loads {
-		if n+1 <= bound {
+		if n+1 <= bound || !bounded {
 			out[id] = true
 		}
 	}
@@ -163,12 +177,14 @@ func (o *oracle) allowed(service string, tried []epID, now session.Instant) map[
 }
 
 // request is what a request of a user must be decided as. chosen then tells what was decided.
-func (o *oracle) request(service, user string, now session.Instant) expectation {
+func (o *oracle) request(service, user string, m may, now session.Instant) expectation {
 	id := sessID{service, user}
 	s := o.live(id, now)
 	switch {
 	case s == nil:
-		return o.placed(affinity.SessionNew, id, nil, now)
+		return o.placed(affinity.SessionNew, id, m, now)
+	case o.endpoints[s.at].serves(now) && !m.within(s.at):
+		return o.goneRound(s, id, m, now)
 	case o.endpoints[s.at].serves(now):
 		e := expectation{state: affinity.SessionExisting, endpoint: s.at, sessionID: id}
 		if s.untold != affinity.SessionNone {
@@ -176,7 +192,14 @@ func (o *oracle) request(service, user string, now session.Instant) expectation 
 		}
 		return e
 	}
-	return o.placed(s.onTheMove(), id, nil, now)
+	return o.placed(s.onTheMove(), id, m, now)
+}
+
+// goneRound is a detour: another endpoint for one request.
+func (o *oracle) goneRound(s *oracleSession, id sessID, m may, now session.Instant) expectation {
+	e := expectation{state: s.onTheMove(), allowed: o.allowed(id.service, m, false, now), sessionID: id, detour: true}
+	e.nothing = len(e.allowed) == 0
+	return e
 }
 
 // onTheMove is what the next endpoint hears of a session that leaves its endpoint: one that no endpoint has heard of is new.
@@ -188,13 +211,16 @@ func (s *oracleSession) onTheMove() affinity.SessionState {
 }
 
 // givenUp is what a decision must become after its endpoint could not be connected to.
-func (o *oracle) givenUp(was affinity.SessionState, id sessID, tried []epID, now session.Instant) expectation {
-	failed := tried[len(tried)-1]
+func (o *oracle) givenUp(was expectation, state affinity.SessionState, m may, now session.Instant) expectation {
+	failed := m.tried[len(m.tried)-1]
 	o.endpoints[failed].eject(now)
-	s := o.sessions[id]
-	s.unsaid(was, failed)
+	s := o.sessions[was.sessionID]
+	s.unsaid(state, failed)
 	s.holds--
-	return o.placed(s.onTheMove(), id, tried, now)
+	if was.detour {
+		return o.goneRound(s, was.sessionID, m, now)
+	}
+	return o.placed(s.onTheMove(), was.sessionID, m, now)
 }
 
 // unsaid takes over that a request that would have told an endpoint something did not reach it.
@@ -204,8 +230,8 @@ func (s *oracleSession) unsaid(was affinity.SessionState, at epID) {
 	}
 }
 
-func (o *oracle) placed(state affinity.SessionState, id sessID, tried []epID, now session.Instant) expectation {
-	e := expectation{state: state, allowed: o.allowed(id.service, tried, now), sessionID: id}
+func (o *oracle) placed(state affinity.SessionState, id sessID, m may, now session.Instant) expectation {
+	e := expectation{state: state, allowed: o.allowed(id.service, m, true, now), sessionID: id}
 	e.nothing = len(e.allowed) == 0
 	return e
 }
@@ -217,8 +243,11 @@ func (o *oracle) chosen(e expectation, at epID, now session.Instant) {
 		s = &oracleSession{}
 		o.sessions[e.sessionID] = s
 	}
-	s.at, s.lastSeen, s.untold = at, now, affinity.SessionNone
+	s.lastSeen = now
 	s.holds++
+	if !e.detour {
+		s.at, s.untold = at, affinity.SessionNone
+	}
 }
 
 // refused takes over that a live session found no endpoint: it was seen, and stays where it is.

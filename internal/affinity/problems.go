@@ -23,10 +23,14 @@ func noKey(svc *Service) problem.Problem {
 	}
 }
 
-func noEndpoint(svc *Service) problem.Problem {
+func noEndpoint(svc *Service, l *limits) problem.Problem {
+	which := svc.Name
+	if l.among != nil {
+		which += " that the proxy offers"
+	}
 	return problem.Problem{
 		Code:   problem.NoEndpoint,
-		Detail: "No replica of " + svc.Name + " can take the request now; try again.",
+		Detail: "No replica of " + which + " can take the request now; try again.",
 	}
 }
 
