@@ -26,8 +26,8 @@ func TestFilters(t *testing.T) {
 		instead string // what is there without the option, where that is anything
 	}{
 		{"the port of the Gateway's server", filterOptions{Port: 443}, `initial_metadata: [{key: x-remora-port, value: "443"}]`, ""},
-		{"open", filterOptions{FailOpen: true}, "failure_mode_allow: true #", "failure_mode_allow: false #"},
-		{"closed is 503", filterOptions{}, "status_on_error: {code: ServiceUnavailable}", ""},
+		{"open", filterOptions{FailOpen: true}, "failure_mode_allow: true #", "name: remora.closed"},
+		{"closed is 503", filterOptions{}, "abort: {http_status: 503", ""},
 		{"strict", filterOptions{Strict: true}, "strict: true #", "strict: false #"},
 		{"cookies", filterOptions{SetsCookies: true}, "response_header_mode: SEND #", "response_header_mode: SKIP"},
 		{"the client's address", filterOptions{SourceAddress: true}, "request_attributes: [source.address] #", ""},
@@ -67,7 +67,7 @@ func TestFiltersStandInTheOrderThatIsNeeded(t *testing.T) {
 		}
 		names = append(names, f.Name)
 	}
-	if got, want := strings.Join(names, " "), "remora.strip remora.ext_proc remora.session remora.hide"; got != want {
+	if got, want := strings.Join(names, " "), "remora.strip remora.ext_proc remora.closed remora.session remora.hide"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
