@@ -102,6 +102,12 @@ func serve(t *testing.T, c extproc.Config) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return run(t, p)
+}
+
+// run serves a processor until the test has ended, and returns its address.
+func run(t *testing.T, p *extproc.Server) string {
+	t.Helper()
 	ln := listen(t)
 	served := make(chan error, 1)
 	go func() { served <- p.Serve(ln) }()

@@ -6,14 +6,17 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
 
 	"github.com/remora-proxy/remora/internal/affinity"
 	"github.com/remora-proxy/remora/internal/session"
@@ -71,9 +74,12 @@ type Server struct {
 	now            func() session.Instant
 	log            *slog.Logger
 
-	grpc   *grpc.Server
-	health *health.Server
-	stats  stats
+	grpc     *grpc.Server
+	health   *health.Server
+	paused   atomic.Bool
+	stopping context.Context
+	stop     context.CancelFunc
+	stats    stats
 }
 
 // New makes a Server, which serves nobody yet.
@@ -100,7 +106,9 @@ func New(c Config) (*Server, error) {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	s.stats.init()
+	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(
+		grpc.StreamInterceptor(s.intercept),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxHeaderListSize(maxMetadata),
 		grpc.MaxConcurrentStreams(uint32(s.maxRequests)),
@@ -108,8 +116,8 @@ func New(c Config) (*Server, error) {
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPingInterval, PermitWithoutStream: true}),
 	)
-	s.health = health.NewServer() // SERVING for the server as a whole
-	s.health.SetServingStatus(extprocv3.ExternalProcessor_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
+	s.health = health.NewServer()
+	s.Resume()
 	healthv1.RegisterHealthServer(s.grpc, s.health)
 	extprocv3.RegisterExternalProcessorServer(s.grpc, s)
 	if c.Services != nil {
@@ -126,8 +134,21 @@ func (s *Server) Serve(l net.Listener) error {
 	return nil
 }
 
-// Shutdown takes no new requests, which Envoys learn by GOAWAY and by the health service, and waits for those in flight. When ctx
-// is done before, it cuts them off and returns its error.
+// Pause refuses requests with UNAVAILABLE, which Envoy tries elsewhere, and says NOT_SERVING on the health service, until Resume: for
+// the time when there is no configuration to decide by.
+func (s *Server) Pause() { s.setServing(healthv1.HealthCheckResponse_NOT_SERVING) }
+
+// Resume ends a Pause. A new Server is not paused.
+func (s *Server) Resume() { s.setServing(healthv1.HealthCheckResponse_SERVING) }
+
+func (s *Server) setServing(is healthv1.HealthCheckResponse_ServingStatus) {
+	s.paused.Store(is != healthv1.HealthCheckResponse_SERVING)
+	s.health.SetServingStatus("", is) // the server as a whole
+	s.health.SetServingStatus(extprocv3.ExternalProcessor_ServiceDesc.ServiceName, is)
+}
+
+// Shutdown takes no new requests, which Envoys learn by GOAWAY and by the health service, and waits for those in flight; the streams of
+// other services, which may be meant to last for ever, it ends. When ctx is done before, it cuts off the rest and returns its error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.health.Shutdown()
 	done := make(chan struct{})
@@ -135,6 +156,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		defer close(done)
 		s.grpc.GracefulStop()
 	}()
+	s.stop()
 	select {
 	case <-done:
 		return nil
@@ -147,6 +169,31 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // Close cuts off what is in flight.
 func (s *Server) Close() error {
+	s.stop()
 	s.grpc.Stop()
 	return nil
 }
+
+var errPaused = status.Error(codes.Unavailable, "there is no configuration in force yet")
+
+// intercept sees to what streams are refused, and ends those of other services when the server stops.
+func (s *Server) intercept(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	if info.FullMethod == extprocv3.ExternalProcessor_Process_FullMethodName {
+		if s.paused.Load() {
+			return errPaused
+		}
+		return handler(srv, stream)
+	}
+	ctx, cancel := context.WithCancel(stream.Context())
+	defer cancel()
+	defer context.AfterFunc(s.stopping, cancel)()
+	return handler(srv, &mortalStream{stream, ctx})
+}
+
+// mortalStream is a stream that ends with a context of its own.
+type mortalStream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (s *mortalStream) Context() context.Context { return s.ctx }
