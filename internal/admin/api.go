@@ -29,10 +29,11 @@ type Status struct {
 	Sessions  SessionsStatus `json:"sessions"`
 }
 
-// Listener is one open port of the gateway.
+// Listener is an address that a front door listens on.
 type Listener struct {
-	Port    uint16 `json:"port"`    // of the Gateway's server
-	Address string `json:"address"` // listened on
+	Door    string `json:"door"`    // gateway, or extproc: for Envoy
+	Port    uint16 `json:"port"`    // of the Gateway's server; for Envoy, where it does not say
+	Address string `json:"address"` // ip:port or unix:/path
 }
 
 // ConfigStatus is the configuration in use and what became of the last attempt to load another one.

@@ -1,28 +1,35 @@
 package app
 
 import (
+	"cmp"
+	"context"
 	"fmt"
+	"sync"
 
-	"github.com/remora-proxy/remora/internal/extproc"
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/remora-proxy/remora/internal/gateway"
 	"github.com/remora-proxy/remora/internal/gateway/accesslog"
 )
 
-// newFront makes the front door, which serves nobody yet.
-func (p *program) newFront(c *Loaded) (err error) {
-	if p.o.Processor.IsValid() {
-		err = p.newProcessor()
-	} else {
-		err = p.newGateway(c)
-	}
-	if err == nil {
-		p.metrics.MustRegister(p.front)
-	}
-	return err
+// door is a front door of the program: the gateway, or the processor for Envoy.
+type door interface {
+	prometheus.Collector
+	Shutdown(ctx context.Context) error
+	Close() error
 }
 
+func (p *program) addDoor(d door) {
+	p.doors = append(p.doors, d)
+	p.metrics.MustRegister(d)
+}
+
+// newGateway makes the gateway, if there is to be one. It serves nobody yet.
 func (p *program) newGateway(c *Loaded) (err error) {
-	front := p.o.Gateway
+	if p.o.Gateway == nil {
+		return nil
+	}
+	front := *p.o.Gateway
 	front.Engine, front.Log = p.engine, p.log
 	p.boundConnections(&front.Limits)
 	front.HTTP.Protected = c.protected
@@ -38,36 +45,32 @@ func (p *program) newGateway(c *Loaded) (err error) {
 	if p.gateway, err = gateway.New(front); err != nil {
 		return fmt.Errorf("start the gateway: %w", err)
 	}
-	p.front = p.gateway
+	p.addDoor(p.gateway)
 	return nil
 }
 
-func (p *program) newProcessor() error {
-	c := p.o.ExtProc
-	c.Engine, c.Log, c.Now = p.engine, p.log, p.clock.instant
-	processor, err := extproc.New(c)
-	if err != nil {
-		return fmt.Errorf("start the processor: %w", err)
+// stopDoors lets requests in flight finish until cut is done, at all front doors at once: they share the time that there is for it.
+// The error says that some were cut off.
+func (p *program) stopDoors(cut context.Context) error {
+	ctx, cancel := context.WithTimeout(cut, p.o.ShutdownTimeout)
+	defer cancel()
+	errs := make([]error, len(p.doors))
+	var stopping sync.WaitGroup
+	for i, d := range p.doors {
+		stopping.Go(func() { errs[i] = d.Shutdown(ctx) })
 	}
-	p.front, p.processor = processor, processor
+	stopping.Wait()
+	if err := cmp.Or(errs...); err != nil {
+		return fmt.Errorf("requests in flight were cut off: %w", err)
+	}
 	return nil
 }
 
-// openProcessor begins to serve Envoys, if that is what the program is for. It comes after the first configuration is in force:
-// an Envoy that is answered is answered by it.
-func (p *program) openProcessor() error {
-	if p.processor == nil {
-		return nil
-	}
-	l, err := listenProcessor(p.o.Processor)
-	if err != nil {
-		return err
-	}
-	go func() {
-		if err := p.processor.Serve(l); err != nil {
-			p.log.Error("the processor has ended", "error", err)
+// closeDoors cuts off what is left at any front door.
+func (p *program) closeDoors() {
+	for _, d := range p.doors {
+		if err := d.Close(); err != nil {
+			p.log.Error("a front door was not closed", "error", err)
 		}
-	}()
-	p.log.Info("listening for Envoy", "address", l.Addr().String())
-	return nil
+	}
 }

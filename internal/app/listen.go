@@ -55,18 +55,6 @@ func listenAdmin(addr netip.AddrPort) (net.Listener, error) {
 	return l, nil
 }
 
-// listenProcessor opens the address that Envoys connect to.
-func listenProcessor(addr netip.AddrPort) (net.Listener, error) {
-	l, err := net.Listen("tcp", addr.String())
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("%s is in use by another process; stop that, or listen elsewhere: --listen", addr)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("listen for Envoy: %w", err)
-	}
-	return l, nil
-}
-
 // openPorts is the listening sockets of the gateway, by the port of the Gateways' servers.
 type openPorts map[uint16]net.Listener
 
@@ -98,7 +86,7 @@ func (p openPorts) close() {
 func (p openPorts) list() []admin.Listener {
 	out := make([]admin.Listener, 0, len(p))
 	for _, port := range slices.Sorted(maps.Keys(p)) {
-		out = append(out, admin.Listener{Port: port, Address: p[port].Addr().String()})
+		out = append(out, admin.Listener{Door: "gateway", Port: port, Address: p[port].Addr().String()})
 	}
 	return out
 }

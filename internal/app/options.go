@@ -10,31 +10,27 @@ import (
 	"strings"
 	"time"
 
-	"github.com/remora-proxy/remora/internal/extproc"
 	"github.com/remora-proxy/remora/internal/gateway"
 )
 
-// Options are what a gateway, or a processor for Envoy, is started with.
+// Options are what a program is started with: a gateway, a processor for Envoy, or both on one table of sessions.
 type Options struct {
 	Version string
 	Files   []string // files and folders of the configuration; "-" is Stdin
 	Stdin   io.Reader
 
-	Bind  netip.Addr // listened on
-	Ports Ports      // where the listening ports differ from the default
+	Bind  netip.Addr // listened on by the gateway
+	Ports Ports      // where its listening ports differ from the default
 
 	Admin      netip.AddrPort // of the admin API; the zero value: none
 	AdminNames []string       // what the admin API's Host header may say besides localhost and IP addresses
 	Profiles   bool           // Go's profiles on the admin API
 
-	// Gateway is the limits and timeouts of the gateway. What else it needs is filled in.
-	Gateway gateway.Config
-
-	// Processor, when valid, is where a processor for Envoy listens, which then runs in the gateway's place. Bind, Ports,
-	// Gateway and AccessLog are not used.
-	Processor netip.AddrPort
-	// ExtProc is the limits of the processor. What else it needs is filled in.
-	ExtProc extproc.Config
+	// Gateway is the limits and timeouts of the gateway; what else it needs is filled in. Without it there is no gateway, and Bind,
+	// Ports and AccessLog are not used.
+	Gateway *gateway.Config
+	// Processor is the processor for Envoy; nil: there is none.
+	Processor *Processor
 
 	AccessLog   string // "json", "text", or empty: none
 	AccessLogTo io.Writer

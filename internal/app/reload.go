@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/remora-proxy/remora/internal/config"
@@ -47,7 +48,7 @@ func (p *program) reload(ctx context.Context, why string) {
 // apply makes c the configuration. Its new ports are opened first, since that can fail; they are served when it is in force, and
 // then the ports that it does not have are closed.
 func (p *program) apply(c *Loaded) error {
-	var addresses map[uint16]netip.AddrPort // a processor has no ports of its own: Envoy has them
+	var addresses map[uint16]netip.AddrPort // without a gateway there are none: Envoy has them
 	if p.gateway != nil {
 		var err error
 		if addresses, err = p.o.Ports.addresses(p.o.Bind, c.Ports); err != nil {
@@ -84,7 +85,7 @@ func (p *program) apply(c *Loaded) error {
 	}
 	p.source.resolver.Retain(c.DNSNames)
 	p.current = c
-	p.board.applied(c, p.ports.list(), time.Now())
+	p.board.applied(c, slices.Concat(p.ports.list(), p.envoys), time.Now())
 	p.log.Info("configuration applied", "files", len(c.Sources.Files), "routes", c.Routes, "services", c.Services, "endpoints", c.Endpoints)
 	for _, l := range opened.list() {
 		p.log.Info("listening", "address", l.Address, "gatewayPort", l.Port)

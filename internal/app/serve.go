@@ -28,35 +28,28 @@ const adminGrace = 2 * time.Second
 // sweepInterval is the time between two calls of Engine.Sweep.
 const sweepInterval = 100 * time.Millisecond
 
-// door is the front door of a program: the gateway, or the processor for Envoy.
-type door interface {
-	prometheus.Collector
-	Shutdown(ctx context.Context) error
-	Close() error
-}
-
-// program is one running gateway, or processor for Envoy.
+// program is one running gateway, processor for Envoy, or both.
 type program struct {
 	o         Options
 	log       *slog.Logger
 	clock     clock
 	source    source
 	engine    *affinity.Engine
-	front     door
-	gateway   *gateway.Gateway // front, when it is one; otherwise nil
-	processor *extproc.Server  // front, when it is one; otherwise nil
+	doors     []door
+	gateway   *gateway.Gateway // one of doors, or nil
+	processor *extproc.Server  // one of doors, or nil
 	metrics   *prometheus.Registry
 	board     *board
 	sessions  *sessionFile    // nil: sessions do not outlast the process
 	restored  *session.Loaded // what came from the file, until that is said; nil: nothing
 	swept     broadcast
-	ports     openPorts
+	ports     openPorts         // of the gateway
+	envoys    []admin.Listener  // of the processor
 	current   *Loaded           // the configuration in force
 	access    *accesslog.Writer // nil: none
 }
 
-// Serve runs a gateway, or a processor for Envoy, until ctx is done or a signal says so, and returns nil after a stop that cut nothing off. The
-// configuration's own findings are in the log, and in the error when there is no configuration to start with.
+// Serve runs the front doors until ctx is done or a signal says so, and returns nil after a stop that cut nothing off. The configuration's own findings are in the log, and in the error when there is no configuration to start with.
 func Serve(ctx context.Context, o Options) error {
 	p, err := newProgram(o)
 	if err != nil {
@@ -110,6 +103,10 @@ func (p *program) run(ctx context.Context) error {
 	defer forget()
 	changes, stopWatching := p.watch() // before the first load, so that no change falls between
 	defer stopWatching()
+	defer p.closeDoors()
+	if err := p.openProcessor(); err != nil {
+		return err
+	}
 	first := p.load(ctx)
 	if first == nil {
 		p.sayStopping(ctx)
@@ -126,14 +123,14 @@ func (p *program) run(ctx context.Context) error {
 		return err
 	}
 	defer stopAdmin()
-	if err := p.newFront(first); err != nil {
+	if err := p.newGateway(first); err != nil {
 		return err
 	}
 	if err := p.apply(first); err != nil {
-		return errors.Join(err, p.front.Close())
+		return err
 	}
-	if err := p.openProcessor(); err != nil {
-		return errors.Join(err, p.front.Close())
+	if p.processor != nil {
+		p.processor.Resume()
 	}
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var tasks sync.WaitGroup
@@ -147,7 +144,7 @@ func (p *program) run(ctx context.Context) error {
 	p.untilStop(ctx, changes, resolved)
 
 	p.board.notReady("the gateway is stopping")
-	cutOff := p.stopFront(cut)
+	cutOff := p.stopDoors(cut)
 	cancel()
 	tasks.Wait()
 	err = errors.Join(cutOff, p.save())

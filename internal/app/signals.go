@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"time"
 )
@@ -101,14 +100,4 @@ func nudge(ch chan<- struct{}) {
 	case ch <- struct{}{}:
 	default:
 	}
-}
-
-// stopFront lets requests in flight finish until cut is done. The error says that some were cut off.
-func (p *program) stopFront(cut context.Context) error {
-	ctx, cancel := context.WithTimeout(cut, p.o.ShutdownTimeout)
-	defer cancel()
-	if err := p.front.Shutdown(ctx); err != nil {
-		return fmt.Errorf("requests in flight were cut off: %w", err)
-	}
-	return nil
 }

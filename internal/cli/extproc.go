@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"net/netip"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -21,35 +20,30 @@ const extprocLong = `Run the external processor for Envoy from YAML.
 
 Envoy moves the bytes and asks here, by gRPC (envoy.service.ext_proc.v3), where each request goes; the decisions are the
 gateway's. The filter sends the request's headers and its buffered body, and nothing of the response; docs/envoy.md has a
-complete configuration of an Envoy.
+complete configuration of an Envoy. 'remora serve --extproc' runs the gateway beside it, on the same sessions.
 
 PATH, reloading, sessions and signals are as with remora serve. On SIGTERM Envoys are told to connect elsewhere, and requests
 in flight keep their sessions until they end, for at most --shutdown-timeout. There is no TLS yet: keep the address to this
 machine, or to a network where everybody is trusted.`
 
 func newExtproc(version string, env Env) *cobra.Command {
-	o := app.Options{Version: version, Stdin: env.Stdin}
-	var listen string
+	o := app.Options{Version: version, Stdin: env.Stdin, Processor: &app.Processor{}}
 	var flags programFlags
 	cmd := &cobra.Command{
 		Use:   "extproc -f PATH…",
 		Short: "Decide for Envoy, as its external processor",
 		Long:  extprocLong,
 		Example: `  remora extproc -f examples/hit-backend
-  remora extproc -f /etc/remora --listen 0.0.0.0:9002 --session-file /var/lib/remora/sessions`,
+  remora extproc -f /etc/remora --listen 0.0.0.0:9002 --session-file /var/lib/remora/sessions
+  remora extproc -f /etc/remora --listen unix:/run/remora/extproc.sock`,
 		Args: noArgs,
 	}
-	f := cmd.Flags()
-	f.StringVar(&listen, "listen", defaultProcessor, "ip:port that Envoy connects to")
-	f.Uint16Var(&o.ExtProc.Port, "gateway-port", 80, "port of the Gateway's server that requests belong to, where the filter's gRPC metadata x-remora-port does not say")
-	f.StringVar(&o.ExtProc.EndpointHeader, "endpoint-header", extproc.EndpointHeader, "header that tells Envoy the endpoint, in lower case: the one that its filter stateful_session reads")
-	f.IntVar(&o.ExtProc.MaxRequests, "max-requests", 65536, "requests in flight; more get 503")
+	processor := processorFlags{listenFlag: "listen"}
+	cmd.Flags().StringArrayVar(&processor.listen, processor.listenFlag, []string{defaultProcessor}, "ip:port or unix:/path that Envoy connects to; repeatable")
+	processor.add(cmd, o.Processor)
 	start := addProgram(cmd, &o, &flags, env)
-	cmd.RunE = runs(func(cmd *cobra.Command, _ []string) (err error) {
-		if o.Processor, err = netip.ParseAddrPort(listen); err != nil {
-			return usagef("--listen %q is not ip:port; give one like %s", listen, defaultProcessor)
-		}
-		if err := checkProcessor(&o.ExtProc); err != nil {
+	cmd.RunE = runs(func(cmd *cobra.Command, _ []string) error {
+		if err := processor.apply(o.Processor); err != nil {
 			return err
 		}
 		return start(cmd)
@@ -57,15 +51,64 @@ func newExtproc(version string, env Env) *cobra.Command {
 	return cmd
 }
 
-// checkProcessor checks the flags of the processor.
-func checkProcessor(c *extproc.Config) error {
-	switch {
+// processorFlags are the flags of the processor that are not fields of app.Processor as they stand. Where the processor runs beside the
+// gateway, its flags begin with a prefix.
+type processorFlags struct {
+	listenFlag, prefix string
+	listen             []string
+	names              []string // of those that add has added
+}
+
+// named is the name of a flag.
+func (pf *processorFlags) named(name string) string {
+	name = pf.prefix + name
+	pf.names = append(pf.names, name)
+	return name
+}
+
+// add adds the flags that a processor has wherever it runs.
+func (pf *processorFlags) add(cmd *cobra.Command, p *app.Processor) {
+	f := cmd.Flags()
+	f.Uint16Var(&p.Config.Port, pf.named("gateway-port"), 80, "port of the Gateway's server that Envoy's requests belong to, where the filter's gRPC metadata x-remora-port does not say")
+	f.StringVar(&p.Config.EndpointHeader, pf.named("endpoint-header"), extproc.EndpointHeader, "header that tells Envoy the endpoint, in lower case: the one that its filter stateful_session reads")
+	f.IntVar(&p.Config.MaxRequests, pf.named("max-requests"), 65536, "requests of Envoys in flight; more get 503")
+}
+
+// apply checks the flags and sets what follows from them.
+func (pf *processorFlags) apply(p *app.Processor) error {
+	seen := map[app.Address]bool{}
+	for _, text := range pf.listen {
+		a, err := app.ParseAddress(text)
+		switch {
+		case err != nil:
+			return usagef("--%s %v", pf.listenFlag, err)
+		case seen[a] && a.IsFixed():
+			return usagef("--%s %s is there twice; give it once", pf.listenFlag, text)
+		}
+		seen[a] = true
+		p.Listen = append(p.Listen, a)
+	}
+	switch c := &p.Config; {
 	case c.Port == 0:
-		return usagef("--gateway-port 0 is not a port of 1 to 65535")
+		return usagef("--%sgateway-port 0 is not a port of 1 to 65535", pf.prefix)
 	case c.MaxRequests < 1 || c.MaxRequests > maxProcessorRequests:
-		return usagef("--max-requests %d is not in 1 to %d", c.MaxRequests, maxProcessorRequests)
+		return usagef("--%smax-requests %d is not in 1 to %d", pf.prefix, c.MaxRequests, maxProcessorRequests)
 	case !httpguts.ValidHeaderFieldName(c.EndpointHeader) || c.EndpointHeader != strings.ToLower(c.EndpointHeader):
-		return usagef("--endpoint-header %q is not the name of a header in lower case; give one like %s", c.EndpointHeader, extproc.EndpointHeader)
+		return usagef("--%sendpoint-header %q is not the name of a header in lower case; give one like %s", pf.prefix, c.EndpointHeader, extproc.EndpointHeader)
+	}
+	return nil
+}
+
+// applyBeside gives the program a processor beside its gateway where the flags ask for one.
+func (pf *processorFlags) applyBeside(cmd *cobra.Command, o *app.Options, p *app.Processor) error {
+	if len(pf.listen) > 0 {
+		o.Processor = p
+		return pf.apply(p)
+	}
+	for _, name := range pf.names {
+		if cmd.Flags().Changed(name) {
+			return usagef("--%s is about the processor for Envoy, and there is none; add --%s %s, or leave it away", name, pf.listenFlag, defaultProcessor)
+		}
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/remora-proxy/remora/internal/app"
+	"github.com/remora-proxy/remora/internal/gateway"
 )
 
 const serveLong = `Run the gateway from YAML.
@@ -20,6 +21,9 @@ configuration that it has, and says why in its log, its metrics and its status (
 SIGTERM and SIGINT stop the gateway: it takes no new requests, finishes those in flight for at most --shutdown-timeout, and
 saves the sessions. A second signal cuts off what is in flight.
 
+With --extproc, Envoys that connect there are answered as by remora extproc, on the same sessions: a user who came through the
+one front door is found by the other.
+
 With --session-file, sessions outlast the process: they are saved at the end and every --session-save-interval, which bounds
 what a crash can lose. The file holds keyed hashes and their key, but no user's name.`
 
@@ -31,28 +35,36 @@ type serveFlags struct {
 }
 
 func newServe(version string, env Env) *cobra.Command {
-	o := app.Options{Version: version, Stdin: env.Stdin, AccessLogTo: env.Stdout}
+	o := app.Options{Version: version, Stdin: env.Stdin, Gateway: &gateway.Config{}, AccessLogTo: env.Stdout}
 	var flags serveFlags
+	var envoy app.Processor
 	cmd := &cobra.Command{
 		Use:   "serve -f PATH…",
 		Short: "Run the gateway",
 		Long:  serveLong,
 		Example: `  remora serve -f examples/hit-backend
   remora serve -f routes/ -f endpoints.yaml --port 80=9080
-  remora serve -f /etc/remora --bind 0.0.0.0 --session-file /var/lib/remora/sessions --access-log json`,
+  remora serve -f /etc/remora --bind 0.0.0.0 --session-file /var/lib/remora/sessions --access-log json
+  remora serve -f examples/hit-backend --extproc 127.0.0.1:9002`,
 		Args: noArgs,
 	}
 	f := cmd.Flags()
 	f.StringVar(&flags.bind, "bind", "127.0.0.1", "IP address to listen on; 0.0.0.0 or :: for all")
 	f.StringSliceVar(&flags.ports, "port", nil, "GATEWAYPORT=PORT: listen on PORT for a Gateway's server with port GATEWAYPORT; repeatable")
 	f.StringVar(&flags.accessLog, "access-log", "off", "off, json or text: one line on standard output for each request")
-	limits := addLimits(cmd, &o.Gateway)
+	limits := addLimits(cmd, o.Gateway)
+	processor := processorFlags{listenFlag: "extproc", prefix: "extproc-"}
+	f.StringArrayVar(&processor.listen, processor.listenFlag, nil, "ip:port or unix:/path to listen on for Envoy as well; repeatable (default: none)")
+	processor.add(cmd, &envoy)
 	start := addProgram(cmd, &o, &flags.programFlags, env)
 	cmd.RunE = runs(func(cmd *cobra.Command, _ []string) error {
 		if err := flags.apply(&o); err != nil {
 			return err
 		}
-		if err := limits.apply(&o.Gateway); err != nil {
+		if err := limits.apply(o.Gateway); err != nil {
+			return err
+		}
+		if err := processor.applyBeside(cmd, &o, &envoy); err != nil {
 			return err
 		}
 		return start(cmd)

@@ -186,7 +186,8 @@ func (s *Server) intercept(srv any, stream grpc.ServerStream, info *grpc.StreamS
 	}
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
-	defer context.AfterFunc(s.stopping, cancel)()
+	forget := context.AfterFunc(s.stopping, cancel)
+	defer forget()
 	return handler(srv, &mortalStream{stream, ctx})
 }
 
