@@ -28,14 +28,14 @@ type filterOptions struct {
 	Strict         bool          // an endpoint that Envoy does not know gets 503; otherwise Envoy's load balancer chooses
 	SetsCookies    bool          // some service has a cookie that Remora sets
 	SourceAddress  bool          // some service's key is the client's address
-	MessageTimeout time.Duration // for one answer of the processor; 0: half a second
+	MessageTimeout time.Duration // for one answer of the processor; 0: one second
 }
 
 // httpFilters are Envoy's HTTP filters for Remora, in their order, without the router that has to follow. Each is a mapping with
 // the members "name" and "typed_config", and the comments that say why it is there.
 func httpFilters(o filterOptions) []*yaml.Node {
 	if o.MessageTimeout == 0 {
-		o.MessageTimeout = 500 * time.Millisecond
+		o.MessageTimeout = time.Second // longer than it takes to find out that a processor has stopped, and to ask another
 	}
 	var text strings.Builder
 	err := filtersTemplate.Execute(&text, struct {
