@@ -38,7 +38,8 @@ func (e *Engine) Plan(req *Request) Plan {
 	return Plan{Spec: l.spec, MaxBody: l.maxBody}
 }
 
-// isJSON reports whether a content type is application/json, text/json or has the structured syntax suffix +json (RFC 6839).
+// isJSON reports whether a content type is application/json, text/json or has the structured syntax suffix +json (RFC 6839). gRPC
+// and Connect name their streams so where each message in them is JSON; the stream, with a frame around each, is not.
 func isJSON(contentType string) bool {
 	if contentType == "application/json" {
 		return true
@@ -46,7 +47,17 @@ func isJSON(contentType string) bool {
 	media, _, _ := strings.Cut(contentType, ";")
 	media = strings.TrimRight(media, " \t")
 	return strings.EqualFold(media, "application/json") || strings.EqualFold(media, "text/json") ||
-		len(media) > 5 && strings.EqualFold(media[len(media)-5:], "+json")
+		len(media) > 5 && strings.EqualFold(media[len(media)-5:], "+json") && !isFramed(media)
+}
+
+// isFramed reports whether a content type is one of application/grpc+…, grpc-web+…, grpc-web-text+… and connect+….
+func isFramed(media string) bool {
+	const application = "application/"
+	if len(media) < len(application) || !strings.EqualFold(media[:len(application)], application) {
+		return false
+	}
+	kind, _, _ := strings.Cut(strings.ToLower(media[len(application):]), "+")
+	return kind == "grpc" || kind == "grpc-web" || kind == "grpc-web-text" || kind == "connect"
 }
 
 // isUTF8 reports whether the charset of a JSON body is UTF-8 or a part of it. RFC 8259 gives JSON no such parameter, but there are

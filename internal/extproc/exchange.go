@@ -20,19 +20,30 @@ import (
 // exchange is one request: Plan, wait for the body, Decide, and Release exactly once. It belongs to the goroutine of its stream.
 type exchange struct {
 	s       *Server
+	port    uint16 // of the Gateway's server
 	view    affinity.Request
 	scan    fields.Scanner
 	dec     affinity.Decision
-	plan    affinity.Plan
-	head    *extprocv3.HttpHeaders // what the strings of view alias
-	path    string                 // as Envoy has it, without the query
-	id      string                 // x-request-id
-	decided bool                   // Decide was called, and Release was not
+	plan    affinity.Plan // its Spec is nil unless the body is waited for
+	path    string        // as Envoy has it, without the query
+	id      string        // x-request-id
+	modes   modes
+	held    []byte // of a body in pieces, until it has been decided
+	begun   bool   // the request's headers came
+	refused bool   // Envoy was told to answer with a problem: it does not listen any more
+	decided bool   // Decide was called, and Release was not
+
+	out []*extprocv3.ProcessingResponse // the answer to one message of Envoy's
+}
+
+// modes is what Envoy's first message says of how the others come.
+type modes struct {
+	request, response filterv3.ProcessingMode_BodySendMode
 }
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
-var errNoBodies = status.Error(codes.FailedPrecondition, "the request's body is needed and is not sent: set request_body_mode to BUFFERED in the filter's processing_mode")
+var errNoBodies = status.Error(codes.FailedPrecondition, "the request's body is needed and is not sent: set request_body_mode to BUFFERED or FULL_DUPLEX_STREAMED in the filter's processing_mode")
 
 // Process serves the stream of one request.
 func (s *Server) Process(stream extprocv3.ExternalProcessor_ProcessServer) error {
@@ -41,8 +52,8 @@ func (s *Server) Process(stream extprocv3.ExternalProcessor_ProcessServer) error
 	x, _ := exchanges.Get().(*exchange)
 	x.s = s
 	defer x.end()
-	port, err := s.portOf(stream)
-	if err != nil {
+	var err error
+	if x.port, err = s.portOf(stream); err != nil {
 		return s.misuse(err)
 	}
 	for {
@@ -53,19 +64,27 @@ func (s *Server) Process(stream extprocv3.ExternalProcessor_ProcessServer) error
 		case err != nil:
 			return err // the request is over: Envoy has reset the stream, or is gone
 		}
-		var out *extprocv3.ProcessingResponse
-		switch {
-		case over && x.head == nil:
-			out = x.answer(overloaded)
-		default:
-			if out, err = x.reply(in, port); err != nil {
-				return s.misuse(err)
-			}
+		if over && !x.begun {
+			x.refuse(overloaded)
+		} else if err := x.hear(in); err != nil {
+			return s.misuse(err)
 		}
-		if err := stream.Send(out); err != nil {
+		if err := x.send(stream); err != nil {
 			return err
 		}
 	}
+}
+
+// send sends the answer to one message.
+func (x *exchange) send(stream extprocv3.ExternalProcessor_ProcessServer) error {
+	for i, out := range x.out {
+		if err := stream.Send(out); err != nil {
+			return err
+		}
+		x.out[i] = nil
+	}
+	x.out = x.out[:0]
+	return nil
 }
 
 // end releases what the request holds and gives x back.
@@ -73,15 +92,23 @@ func (x *exchange) end() {
 	if x.decided {
 		x.s.engine.Release(&x.dec, x.s.now())
 	}
+	x.forget()
+	clear(x.out)
+	x.s, x.out, x.modes = nil, x.out[:0], modes{}
+	x.begun, x.refused, x.decided = false, false, false
+	x.dec = affinity.Decision{Promoted: x.dec.Promoted}
+	exchanges.Put(x)
+}
+
+// forget drops what the decision was made from: the headers and the body. The request may go on for long.
+func (x *exchange) forget() {
 	headers, promoted := x.view.Headers[:0], x.dec.Promoted[:0]
 	clear(headers[:cap(headers)])
 	clear(promoted[:cap(promoted)])
-	x.s, x.head, x.path, x.id, x.decided = nil, nil, "", "", false
-	x.plan = affinity.Plan{}
-	x.dec = affinity.Decision{Promoted: promoted}
-	x.view = affinity.Request{}
+	x.view, x.dec.Promoted = affinity.Request{}, promoted
 	x.view.Headers = headers
-	exchanges.Put(x)
+	x.scan.Reset(nil)
+	x.plan, x.path, x.id, x.held = affinity.Plan{}, "", "", nil
 }
 
 // misuse counts a stream that Envoy's configuration is to blame for, and logs the first one.
@@ -105,42 +132,68 @@ func (s *Server) portOf(stream extprocv3.ExternalProcessor_ProcessServer) (uint1
 	return uint16(n), nil
 }
 
-// reply is the answer to one message. The error, a gRPC status, is about how Envoy is configured.
-func (x *exchange) reply(in *extprocv3.ProcessingRequest, port uint16) (*extprocv3.ProcessingResponse, error) {
+// hear takes one message of Envoy's and makes the answer to it. The error, a gRPC status, is about how Envoy is configured.
+func (x *exchange) hear(in *extprocv3.ProcessingRequest) error {
+	if x.refused {
+		return nil // sent before Envoy heard of it
+	}
+	if c := in.GetProtocolConfig(); c != nil {
+		x.modes = modes{c.GetRequestBodyMode(), c.GetResponseBodyMode()}
+	}
 	switch m := in.GetRequest().(type) {
 	case *extprocv3.ProcessingRequest_RequestHeaders:
-		if x.head != nil {
-			return nil, status.Error(codes.InvalidArgument, "the request's headers came twice in one stream")
+		if x.begun {
+			return status.Error(codes.InvalidArgument, "the request's headers came twice in one stream")
 		}
-		return x.headers(in, m.RequestHeaders, port)
+		return x.headers(in, m.RequestHeaders)
 	case *extprocv3.ProcessingRequest_RequestBody:
-		if x.head == nil {
-			break
+		if x.begun {
+			x.requestBody(m.RequestBody)
+			return nil
 		}
-		if x.plan.Spec == nil { // already decided: allow_mode_override is off, so the body came nevertheless
-			return passBody(nil), nil
-		}
-		return x.body(m.RequestBody.GetBody()), nil
-	case *extprocv3.ProcessingRequest_ResponseHeaders:
-		return x.responseHeaders(), nil
 	case *extprocv3.ProcessingRequest_RequestTrailers:
-		return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_RequestTrailers{RequestTrailers: &extprocv3.TrailersResponse{}}}, nil
+		if x.begun {
+			x.requestTrailers()
+			return nil
+		}
+	case *extprocv3.ProcessingRequest_ResponseHeaders:
+		x.say(x.responseHeaders())
+		return nil
 	case *extprocv3.ProcessingRequest_ResponseBody:
-		return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ResponseBody{ResponseBody: &extprocv3.BodyResponse{}}}, nil
+		if x.modes.response == duplex {
+			x.echo(responsePiece, m.ResponseBody.GetBody(), m.ResponseBody.GetEndOfStream())
+		} else {
+			x.say(passResponseBody())
+		}
+		return nil
 	case *extprocv3.ProcessingRequest_ResponseTrailers:
-		return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ResponseTrailers{ResponseTrailers: &extprocv3.TrailersResponse{}}}, nil
+		x.say(passResponseTrailers())
+		return nil
 	}
-	return nil, status.Error(codes.FailedPrecondition, "the stream does not begin with the request's headers: set request_header_mode to SEND in the filter's processing_mode")
+	return status.Error(codes.FailedPrecondition, "the stream does not begin with the request's headers: set request_header_mode to SEND in the filter's processing_mode")
+}
+
+// say appends a message to the answer.
+func (x *exchange) say(out *extprocv3.ProcessingResponse) { x.out = append(x.out, out) }
+
+// refuse makes Envoy answer the request with a problem. It is the last that Envoy is told.
+func (x *exchange) refuse(p problem.Problem) {
+	x.s.stats.problems[problem.Index(p.Code)].Add(1)
+	x.say(immediate(p, x.id))
+	x.begun, x.refused = true, true
+	x.forget()
 }
 
 // headers plans the request, and decides it unless the body is to be read before.
-func (x *exchange) headers(in *extprocv3.ProcessingRequest, h *extprocv3.HttpHeaders, port uint16) (*extprocv3.ProcessingResponse, error) {
-	x.head = h
-	if !x.describe(in, h, port) {
-		return x.answer(badPath), nil
+func (x *exchange) headers(in *extprocv3.ProcessingRequest, h *extprocv3.HttpHeaders) error {
+	x.begun = true
+	if !x.describe(in, h, x.port) {
+		x.refuse(badPath)
+		return nil
 	}
 	if x.plan = x.s.engine.Plan(&x.view); !x.plan.Problem.IsZero() {
-		return x.answer(x.plan.Problem), nil
+		x.refuse(x.plan.Problem)
+		return nil
 	}
 	length, known := x.contentLength()
 	switch {
@@ -150,43 +203,77 @@ func (x *exchange) headers(in *extprocv3.ProcessingRequest, h *extprocv3.HttpHea
 	case length > int64(x.plan.MaxBody):
 		x.plan.Spec = nil
 		x.view.BodyState = affinity.BodyTooLarge
+	case x.modes.request == duplex:
+		return nil // told with the body's end
+	case x.modes.request == buffered || in.GetProtocolConfig() == nil: // or an Envoy that does not say
+		x.say(waitForBody())
+		return nil
 	default:
-		mode := filterv3.ProcessingMode_BUFFERED // of an Envoy that does not say
-		if c := in.GetProtocolConfig(); c != nil {
-			mode = c.GetRequestBodyMode()
-		}
-		if mode != filterv3.ProcessingMode_BUFFERED {
-			return nil, errNoBodies
-		}
-		return waitForBody(), nil
+		return errNoBodies
 	}
-	return x.decide(passHeaders), nil
-}
-
-// body reads the whole body, which is what a message of mode BUFFERED has, and decides.
-func (x *exchange) body(body []byte) *extprocv3.ProcessingResponse {
-	if len(body) > x.plan.MaxBody {
-		x.view.BodyState = affinity.BodyTooLarge
+	if x.modes.request == duplex {
+		x.decide(x.passPicked)
 	} else {
-		x.scan.Reset(x.plan.Spec)
-		err := x.scan.Write(body)
-		if err == nil {
-			err = x.scan.Close()
-		}
-		if err != nil {
-			return x.answer(affinity.BodyProblem(err))
-		}
-		x.view.BodyState, x.view.Body = affinity.BodyRead, &x.scan
+		x.decide(passHeaders)
 	}
-	x.plan.Spec = nil
-	return x.decide(passBody)
+	return nil
 }
 
-// decide asks the engine where the request goes. pass makes a message of what Envoy is told.
-func (x *exchange) decide(pass func(*extprocv3.CommonResponse) *extprocv3.ProcessingResponse) *extprocv3.ProcessingResponse {
+// requestBody takes a message with the request's body: the whole of it in mode BUFFERED, else a piece.
+func (x *exchange) requestBody(b *extprocv3.HttpBody) {
+	switch {
+	case x.modes.request == duplex:
+		x.requestPiece(b.GetBody(), b.GetEndOfStream())
+	case x.plan.Spec == nil: // already decided: allow_mode_override is off, so the body came nevertheless
+		x.say(passBody(nil))
+	case len(b.GetBody()) > x.plan.MaxBody:
+		x.tooLarge(passBody)
+	default:
+		x.read(b.GetBody(), passBody)
+	}
+}
+
+// requestTrailers takes the request's trailers, which end a body without a last piece.
+func (x *exchange) requestTrailers() {
+	switch {
+	case x.plan.Spec == nil:
+	case x.modes.request == duplex:
+		x.bodyEnded(false)
+	default: // no body has come before them: what is no JSON has no message of its own to be decided with
+		x.read(nil, passBody)
+	}
+	if !x.refused {
+		x.say(passRequestTrailers())
+	}
+}
+
+// read reads the whole body and decides. pass makes a message of what Envoy is told.
+func (x *exchange) read(body []byte, pass passing) {
+	x.scan.Reset(x.plan.Spec)
+	err := x.scan.Write(body)
+	if err == nil {
+		err = x.scan.Close()
+	}
+	if err != nil {
+		x.refuse(affinity.BodyProblem(err))
+		return
+	}
+	x.view.BodyState, x.view.Body = affinity.BodyRead, &x.scan
+	x.decide(pass)
+}
+
+// tooLarge decides when the body has turned out to be too large to be read.
+func (x *exchange) tooLarge(pass passing) {
+	x.view.BodyState = affinity.BodyTooLarge
+	x.decide(pass)
+}
+
+// decide asks the engine where the request goes, and tells Envoy in a message that pass makes.
+func (x *exchange) decide(pass passing) {
 	x.s.engine.Decide(&x.view, &x.dec, x.s.now())
 	if !x.dec.Problem.IsZero() {
-		return x.answer(x.dec.Problem)
+		x.refuse(x.dec.Problem)
+		return
 	}
 	x.decided, x.dec.Sent = true, true // Envoy does not say whether any byte has reached the endpoint: from here on it may have
 	x.s.stats.decided.Add(1)
@@ -194,7 +281,8 @@ func (x *exchange) decide(pass func(*extprocv3.CommonResponse) *extprocv3.Proces
 	if out.ModeOverride != nil && x.dec.SetCookie != "" {
 		out.ModeOverride.ResponseHeaderMode = filterv3.ProcessingMode_SEND // the cookie goes with them
 	}
-	return out
+	x.say(out)
+	x.forget()
 }
 
 var (

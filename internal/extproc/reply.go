@@ -17,6 +17,9 @@ import (
 // ownPrefix begins the names of the headers that only Remora sets.
 const ownPrefix = "x-remora-"
 
+// passing makes a message of what Envoy is told: the answer to the request's headers, or to its body.
+type passing func(*extprocv3.CommonResponse) *extprocv3.ProcessingResponse
+
 // set makes an option that puts a field in place of all fields of its name.
 func set(name, value string) *corev3.HeaderValueOption {
 	return &corev3.HeaderValueOption{
@@ -28,7 +31,7 @@ func set(name, value string) *corev3.HeaderValueOption {
 // tell is a decision as Envoy is told it.
 func (x *exchange) tell() *extprocv3.CommonResponse {
 	dec := &x.dec
-	m := &extprocv3.HeaderMutation{SetHeaders: make([]*corev3.HeaderValueOption, 0, len(dec.Promoted)+4)}
+	m := &extprocv3.HeaderMutation{SetHeaders: make([]*corev3.HeaderValueOption, 0, len(dec.Promoted)+5)}
 	for _, p := range dec.Promoted {
 		m.SetHeaders = append(m.SetHeaders, set(p.Name, p.Value))
 	}
@@ -36,6 +39,9 @@ func (x *exchange) tell() *extprocv3.CommonResponse {
 		set(x.s.endpointHeader, base64.StdEncoding.EncodeToString([]byte(dec.Endpoint.Addr))), set(ServiceHeader, dec.Service.Name))
 	if dec.Session != affinity.SessionNone {
 		m.SetHeaders = append(m.SetHeaders, set(dec.Service.SessionHeader, dec.Session.String()))
+	}
+	if x.modes.request == duplex {
+		m.SetHeaders = append(m.SetHeaders, set(PickedKey, dec.Endpoint.Addr))
 	}
 	if x.view.Path != x.path {
 		m.SetHeaders = append(m.SetHeaders, set(":path", x.target()))
@@ -103,15 +109,28 @@ func (x *exchange) responseHeaders() *extprocv3.ProcessingResponse {
 	return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ResponseHeaders{ResponseHeaders: r}}
 }
 
-// answer makes Envoy answer with a problem of Remora's own, as the gateway would.
-func (x *exchange) answer(p problem.Problem) *extprocv3.ProcessingResponse {
-	x.s.stats.problems[problem.Index(p.Code)].Add(1)
+// immediate makes Envoy answer with a problem of Remora's own, as the gateway would. id is the request's, if it has one.
+func immediate(p problem.Problem, id string) *extprocv3.ProcessingResponse {
 	return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ImmediateResponse{
 		ImmediateResponse: &extprocv3.ImmediateResponse{
 			Status:  &typev3.HttpStatus{Code: typev3.StatusCode(problem.Lookup(p.Code).Status)},
 			Headers: &extprocv3.HeaderMutation{SetHeaders: []*corev3.HeaderValueOption{set("content-type", problem.ContentType)}},
-			Body:    problem.AppendJSON(nil, p, x.id),
+			Body:    problem.AppendJSON(nil, p, id),
 			Details: "remora_" + string(p.Code),
 		},
 	}}
+}
+
+// The answers to what goes on as it came.
+
+func passRequestTrailers() *extprocv3.ProcessingResponse {
+	return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_RequestTrailers{RequestTrailers: &extprocv3.TrailersResponse{}}}
+}
+
+func passResponseBody() *extprocv3.ProcessingResponse {
+	return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ResponseBody{ResponseBody: &extprocv3.BodyResponse{}}}
+}
+
+func passResponseTrailers() *extprocv3.ProcessingResponse {
+	return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ResponseTrailers{ResponseTrailers: &extprocv3.TrailersResponse{}}}
 }

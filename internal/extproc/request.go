@@ -42,7 +42,7 @@ func (x *exchange) describe(in *extprocv3.ProcessingRequest, h *extprocv3.HttpHe
 			x.path, v.Query, _ = strings.Cut(value, "?")
 		}
 	}
-	v.Source = sourceOf(in)
+	v.Source, v.Among = sourceOf(in), subsetOf(in.GetMetadataContext())
 	var ok bool
 	v.Path, ok = route.NormalizePath(x.path)
 	return ok
