@@ -29,13 +29,18 @@ type Loaded struct {
 	Endpoints   int
 	DNSNames    []string // hosts whose addresses come from DNS
 
-	set       *resource.Set
+	Set    *resource.Set    // the objects, as they were read
+	Config *affinity.Config // what they were compiled to
+
 	protected []string // see protectedHeaders
 }
 
 // Load reads files and folders, "-" being stdin, and compiles what they hold. It asks no DNS.
-func Load(files []string, stdin io.Reader) *Loaded {
-	s := source{loader: &config.Loader{Paths: files, Stdin: stdin}}
+func Load(files []string, stdin io.Reader) *Loaded { return LoadWith(files, stdin, config.Options{}) }
+
+// LoadWith is Load for what is not meant to run here as it is.
+func LoadWith(files []string, stdin io.Reader, o config.Options) *Loaded {
+	s := source{loader: &config.Loader{Paths: files, Stdin: stdin}, options: o}
 	return s.load(context.Background())
 }
 
@@ -61,6 +66,7 @@ func (l *Loaded) Paper(now time.Time, hashKeyFile string) (*affinity.Engine, err
 type source struct {
 	loader   *config.Loader
 	resolver *endpoints.Resolver // nil: DNS is not asked
+	options  config.Options      // the addresses come from resolver
 }
 
 // load reads the files and compiles them, with the addresses that DNS gives for hosts that are new.
@@ -85,14 +91,14 @@ func (s *source) load(ctx context.Context) *Loaded {
 
 // compile compiles a set with the addresses that DNS has given by now.
 func (s *source) compile(set *resource.Set) *Loaded {
-	var options config.Options
+	options := s.options
 	if s.resolver != nil {
 		options.Addresses = s.resolver.Addresses
 	}
 	compiled, diagnostics := config.Compile(set, options)
-	l := &Loaded{Diagnostics: diagnostics, DNSNames: config.DNSNames(set), set: set}
+	l := &Loaded{Diagnostics: diagnostics, DNSNames: config.DNSNames(set), Set: set}
 	if compiled != nil {
-		l.Snapshot, l.protected = compiled.Snapshot, protectedHeaders(&compiled.Config)
+		l.Snapshot, l.Config, l.protected = compiled.Snapshot, &compiled.Config, protectedHeaders(&compiled.Config)
 		l.count(&compiled.Config)
 	}
 	return l

@@ -108,7 +108,7 @@ func (p *program) protect(configurations ...*Loaded) {
 
 // readdress applies the configuration in force with the addresses that DNS gives now.
 func (p *program) readdress() {
-	next := p.source.compile(p.current.set)
+	next := p.source.compile(p.current.Set)
 	next.Sources = p.current.Sources
 	if next.Diagnostics.HasErrors() {
 		p.log.Error("new addresses are not used", "error", next.Diagnostics.Err())

@@ -122,6 +122,7 @@ Exit status of all commands: 0 success; 1 the command failed; 2 the command line
 		newBackend(env),
 		newValidate(env),
 		newExplain(env),
+		newGenerate(env),
 		newSessions(env),
 		newDemo(env),
 		newVersion(version, env),

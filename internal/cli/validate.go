@@ -35,14 +35,7 @@ Exit status: 0 valid, warnings included; 1 invalid, or with --strict a warning; 
 	cmd.RunE = runs(func(*cobra.Command, []string) error {
 		loaded := app.Load(files, env.Stdin)
 		printDiagnostics(env.Stdout, loaded.Diagnostics)
-		errs, warnings := 0, 0
-		for _, d := range loaded.Diagnostics {
-			if d.Severity == diag.Error {
-				errs++
-			} else {
-				warnings++
-			}
-		}
+		errs, warnings := countFindings(loaded.Diagnostics)
 		switch {
 		case errs > 0:
 			return fmt.Errorf("invalid: %s and %s", counted(errs, "error"), counted(warnings, "warning"))
@@ -65,3 +58,15 @@ func printDiagnostics(w io.Writer, l diag.List) {
 
 // errInvalid is the error of a command that cannot do its work with an invalid configuration, whose findings it has printed.
 var errInvalid = errors.New("the configuration is invalid")
+
+// countFindings counts errors and warnings.
+func countFindings(l diag.List) (errs, warnings int) {
+	for _, d := range l {
+		if d.Severity == diag.Error {
+			errs++
+		} else {
+			warnings++
+		}
+	}
+	return errs, warnings
+}

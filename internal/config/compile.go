@@ -13,6 +13,8 @@ import (
 type Options struct {
 	// Addresses gives the addresses that are known now of one of DNSNames. nil: none are known.
 	Addresses func(name string) []netip.Addr
+	// NoSlices says that the EndpointSlices are elsewhere: Services without endpoints are no finding.
+	NoSlices bool
 }
 
 // Compiled is a configuration that can be applied, and the terms that it was made from.
@@ -26,7 +28,7 @@ func DNSNames(set *resource.Set) []string { return istio.DNSNames(set) }
 
 // Compile makes the configuration of a set that was loaded without errors. When the list has errors there is none.
 func Compile(set *resource.Set, o Options) (*Compiled, diag.List) {
-	c, found := istio.Compile(set, istio.Options{Addresses: o.Addresses})
+	c, found := istio.Compile(set, istio.Options{Addresses: o.Addresses, NoSlices: o.NoSlices})
 	r := &reporter{}
 	for _, d := range found {
 		r.add(d)

@@ -5,5 +5,8 @@
 // It decides nothing about requests, reads no files and asks no network: it gets objects that were read and checked, and
 // returns text. Of the processor it knows only the names that both sides must agree on.
 //
-//	filters.go, filters.yaml  the HTTP filters, which are the same everywhere
+//	filters.go, filters.yaml                the HTTP filters, which are the same everywhere
+//	istio.go, istio.yaml                    the objects for Istio
+//	istio_patches.go, istio_patches.yaml    the patches of its EnvoyFilter
+//	istio_check.go                          what would not work with them
 package generate

@@ -60,7 +60,7 @@ func (c *compiler) warnMissing(vs *virtualService, field string, index int) {
 	switch {
 	case sc.Missing != "":
 		c.warnAt(vs.object, field, sc.Missing+": requests get 503", c.registry.didYouMean(sc.Host))
-	case len(sc.Endpoints) == 0 && !r.service.byDNS:
+	case len(sc.Endpoints) == 0 && !r.service.byDNS && !c.noSlices:
 		c.warnAt(vs.object, field, fmt.Sprintf("%s has no endpoint for %s: requests get 503", r.service.name, sc.Name),
 			"give the Service an EndpointSlice, the ServiceEntry endpoints, or correct the labels of the subset")
 	}

@@ -42,12 +42,14 @@ type Options struct {
 	Namespace string
 	// Addresses gives the addresses that are known now of one of DNSNames. nil: none are known yet.
 	Addresses func(name string) []netip.Addr
+	// NoSlices says that the set is not where the EndpointSlices are: Services without endpoints are no finding.
+	NoSlices bool
 }
 
 // Compile makes the configuration of the set. When the list has errors, the configuration must not be used.
 func Compile(set *resource.Set, o Options) (affinity.Config, diag.List) {
 	c := &compiler{
-		set: set, namespace: cmp.Or(o.Namespace, DefaultNamespace), addresses: o.Addresses,
+		set: set, namespace: cmp.Or(o.Namespace, DefaultNamespace), addresses: o.Addresses, noSlices: o.NoSlices,
 		said: map[diag.Diagnostic]struct{}{}, index: map[string]int{}, bound: map[string][]*virtualService{},
 	}
 	c.refuseUnsupported()
@@ -72,6 +74,7 @@ type compiler struct {
 	set       *resource.Set
 	namespace string
 	addresses func(string) []netip.Addr
+	noSlices  bool
 
 	registry *registry
 	rules    *ruleIndex

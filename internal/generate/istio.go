@@ -1,0 +1,150 @@
+package generate
+
+import (
+	_ "embed"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"text/template"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+
+	"github.com/remora-proxy/remora/internal/affinity"
+	"github.com/remora-proxy/remora/internal/resource"
+)
+
+// drainingLabel, on a Service, makes istiod keep replicas that terminate in Envoy's endpoints, as draining. It is the cookie's
+// label: the one for a header does not do so (Istio 1.32).
+const drainingLabel = "istio.io/persistent-session"
+
+// processorPort is where the processor listens in a cluster.
+const processorPort = 9002
+
+// shutdownTimeout is how long a processor that was told to stop waits for requests in flight.
+const shutdownTimeout = 20 * time.Second
+
+// IstioOptions say what the objects do not. All fields but FailOpen, MessageTimeout and ListenerPorts must be set.
+type IstioOptions struct {
+	Namespace        string // of the processor
+	GatewayNamespace string // of the gateway's pods
+	Image            string // of the processor
+	Replicas         int    // of the processor
+	FailOpen         bool   // without a processor, Istio's own routing goes on; otherwise requests get 503
+	MessageTimeout   time.Duration
+	// ListenerPorts is what the gateway's pods listen on, by the port of the Gateway's server, where it is not what istioctl's
+	// own ingress gateway has: 8080 for 80, 8443 for 443, the same for others.
+	ListenerPorts map[uint16]uint16
+}
+
+//go:embed istio.yaml
+var istioText string
+
+var istioTemplate = template.Must(template.New("istio.yaml").Parse(istioText))
+
+// host is the processor's name in the cluster.
+func (o *IstioOptions) host() string { return "remora." + o.Namespace + ".svc.cluster.local" }
+
+// istioCluster is the name that istiod gives to the cluster of a service's port, or of a subset of it.
+func istioCluster(host string, port uint16, subset string) string {
+	return fmt.Sprintf("outbound|%d|%s|%s", port, subset, host)
+}
+
+// Istio writes the objects that make the gateway of a mesh ask Remora: documents of YAML that kubectl can apply. The set must
+// have passed CheckIstio without errors, and c be what it was compiled to.
+func Istio(set *resource.Set, c *affinity.Config, o IstioOptions) ([]byte, error) {
+	data := struct {
+		IstioOptions
+		ClusterName, Host, DrainingLabel, ShutdownTimeout string
+		Port, GracePeriod                                 int
+		Filters                                           []envoyFilter
+		Unlabelled                                        []serviceName
+	}{
+		IstioOptions: o, ClusterName: "remora", Host: o.host(), DrainingLabel: drainingLabel, Port: processorPort,
+		ShutdownTimeout: shutdownTimeout.String(), GracePeriod: int((shutdownTimeout + 10*time.Second).Seconds()),
+		Unlabelled: unlabelled(set, c),
+	}
+	if o.Namespace != "remora-system" { // objects without a namespace: each installation has its own
+		data.ClusterName += "-" + o.Namespace
+	}
+	for _, w := range workloads(set) {
+		f, err := w.envoyFilter(c, &o)
+		if err != nil {
+			return nil, err
+		}
+		data.Filters = append(data.Filters, f)
+	}
+	if len(data.Filters) > 1 {
+		for i := range data.Filters {
+			data.Filters[i].Name = "remora-" + data.Filters[i].gateway
+		}
+	}
+	var out strings.Builder
+	if err := istioTemplate.Execute(&out, &data); err != nil {
+		return nil, fmt.Errorf("istio.yaml: %w", err)
+	}
+	return []byte(strings.TrimSpace(out.String()) + "\n"), nil
+}
+
+// workload is the pods of a gateway, as the selectors of Gateways name them.
+type workload struct {
+	labels   map[string]string
+	gateways []resource.Object[*networkingv1.Gateway]
+	ports    []uint16 // of the servers, ascending
+}
+
+// workloads sorts the Gateways by their selectors, in the order of the first of each.
+func workloads(set *resource.Set) []*workload {
+	var out []*workload
+	for _, g := range set.Gateways {
+		selector := g.Value.Spec.Selector
+		i := slices.IndexFunc(out, func(w *workload) bool { return maps.Equal(w.labels, selector) })
+		if i < 0 {
+			i = len(out)
+			out = append(out, &workload{labels: selector})
+		}
+		out[i].gateways = append(out[i].gateways, g)
+		for _, s := range g.Value.Spec.Servers {
+			out[i].ports = append(out[i].ports, uint16(s.GetPort().GetNumber()))
+		}
+	}
+	for _, w := range out {
+		slices.Sort(w.ports)
+		w.ports = slices.Compact(w.ports)
+	}
+	return out
+}
+
+type serviceName struct{ Namespace, Name string }
+
+// unlabelled lists the Services that requests are routed to and that lack the label for draining.
+func unlabelled(set *resource.Set, c *affinity.Config) []serviceName {
+	routed := map[string]bool{}
+	for i := range c.Services {
+		routed[c.Services[i].Host] = true
+	}
+	var out []serviceName
+	for _, s := range set.Services {
+		name := serviceName{s.Value.Namespace, s.Value.Name}
+		if _, is := s.Value.Labels[drainingLabel]; !is && routed[name.host()] {
+			out = append(out, name)
+		}
+	}
+	slices.SortFunc(out, func(a, b serviceName) int { return strings.Compare(a.Namespace+"/"+a.Name, b.Namespace+"/"+b.Name) })
+	return out
+}
+
+func (n serviceName) host() string { return n.Name + "." + n.Namespace + ".svc.cluster.local" }
+
+// text writes a node in block style, each line behind an indent.
+func text(n *yaml.Node, indent string) (string, error) {
+	var out strings.Builder
+	e := yaml.NewEncoder(&out)
+	e.SetIndent(2)
+	if err := e.Encode(n); err != nil {
+		return "", fmt.Errorf("write YAML: %w", err)
+	}
+	return indent + strings.ReplaceAll(strings.TrimSuffix(out.String(), "\n"), "\n", "\n"+indent), nil
+}

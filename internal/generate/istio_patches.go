@@ -1,0 +1,223 @@
+package generate
+
+import (
+	"cmp"
+	_ "embed"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"text/template"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/remora-proxy/remora/internal/affinity"
+	"github.com/remora-proxy/remora/internal/extproc"
+)
+
+// envoyFilter is one EnvoyFilter of istio.yaml.
+type envoyFilter struct {
+	Name    string
+	gateway string   // namespace-name of the first Gateway that it is for
+	Labels  []string // of the gateway's pods, as YAML
+	Order   []string // of the HTTP filters
+	Patches []string // as YAML
+}
+
+//go:embed istio_patches.yaml
+var patchesText string
+
+var patchTemplates = template.Must(template.New("istio_patches.yaml").Parse(patchesText))
+
+// bufferLimit is what Envoy holds of a body by itself, in bytes.
+const bufferLimit = 1 << 20
+
+// envoyFilter makes the patches for the gateway's pods.
+func (w *workload) envoyFilter(c *affinity.Config, o *IstioOptions) (envoyFilter, error) {
+	first := w.gateways[0].Value
+	f := envoyFilter{Name: "remora", gateway: first.Namespace + "-" + first.Name}
+	for _, name := range slices.Sorted(maps.Keys(w.labels)) {
+		f.Labels = append(f.Labels, name+": "+strconv.Quote(w.labels[name]))
+	}
+	p := patcher{workload: w, config: c, options: o, out: &f}
+	p.httpFilters()
+	p.bodies()
+	p.add("retries", nil)
+	p.splits()
+	return f, p.err
+}
+
+// patcher makes the patches of one EnvoyFilter.
+type patcher struct {
+	workload *workload
+	config   *affinity.Config
+	options  *IstioOptions
+	out      *envoyFilter
+	err      error
+}
+
+// add executes one of the templates of istio_patches.yaml.
+func (p *patcher) add(name string, data any) {
+	var text strings.Builder
+	if err := patchTemplates.ExecuteTemplate(&text, name, data); err != nil {
+		p.err = cmp.Or(p.err, fmt.Errorf("istio_patches.yaml: %w", err))
+	}
+	p.out.Patches = append(p.out.Patches, strings.Trim(text.String(), "\n"))
+}
+
+// filterPatch is the data of the template "filter".
+type filterPatch struct {
+	Comment, Value string // as YAML
+	ListenerPort   uint16 // 0: all listeners
+	First          bool
+}
+
+// httpFilters adds the patches for Remora's filters: those up to the one that asks Remora stand before all others, the rest
+// right before the router. Each patch with INSERT_FIRST puts its filter before those that are there already, so they come from
+// the last to the first.
+func (p *patcher) httpFilters() {
+	o := filterOptions{
+		Cluster:  istioCluster(p.options.host(), processorPort, ""),
+		FailOpen: p.options.FailOpen, MessageTimeout: p.options.MessageTimeout,
+	}
+	for i := range p.config.Services {
+		key := p.config.Services[i].Key
+		o.SetsCookies = o.SetsCookies || key.SetTTL
+		o.SourceAddress = o.SourceAddress || key.Kind == affinity.SourceIPKey
+	}
+	var byPort [][]*yaml.Node
+	for _, port := range p.workload.ports {
+		o.Port = port
+		byPort = append(byPort, httpFilters(o))
+	}
+	filters := byPort[0]
+	asks := slices.IndexFunc(filters, asksRemora)
+	for i := asks; i >= 0; i-- {
+		p.httpFilter(byPort, i, true)
+	}
+	for i := asks + 1; i < len(filters); i++ {
+		p.httpFilter(byPort, i, false)
+	}
+	for i, f := range filters {
+		if p.out.Order = append(p.out.Order, member(f, "name").Value); i == asks {
+			p.out.Order = append(p.out.Order, "Istio's own")
+		}
+	}
+	p.out.Order = append(p.out.Order, "router")
+}
+
+// asksRemora reports whether a filter is the one that asks the processor.
+func asksRemora(filter *yaml.Node) bool {
+	return strings.HasSuffix(member(member(filter, "typed_config"), "@type").Value, ".ext_proc.v3.ExternalProcessor")
+}
+
+// member is the value of a mapping's member. A member that is not there is empty.
+func member(of *yaml.Node, name string) *yaml.Node {
+	for i := 0; i+1 < len(of.Content); i += 2 {
+		if of.Content[i].Value == name {
+			return of.Content[i+1]
+		}
+	}
+	return &yaml.Node{}
+}
+
+// httpFilter adds the patches for the i-th filter: one for all listeners, unless it is another one for each port.
+func (p *patcher) httpFilter(byPort [][]*yaml.Node, i int, first bool) {
+	var patches []filterPatch
+	differ := false
+	for n, port := range p.workload.ports {
+		filter := byPort[n][i]
+		comment := "  " + strings.ReplaceAll(filter.HeadComment, "\n", "\n  ")
+		filter.HeadComment = ""
+		value, err := text(filter, "        ")
+		p.err = cmp.Or(p.err, err)
+		patches = append(patches, filterPatch{Comment: comment, Value: value, First: first, ListenerPort: p.options.listenerPort(port)})
+		differ = differ || value != patches[0].Value
+	}
+	if len(patches) == 1 || !differ {
+		patches[0].ListenerPort = 0
+		patches = patches[:1]
+	}
+	for _, patch := range patches {
+		p.add("filter", patch)
+	}
+}
+
+// listenerPort is where the gateway's pods listen for a port of a Gateway's server.
+func (o *IstioOptions) listenerPort(port uint16) uint16 {
+	if p, is := o.ListenerPorts[port]; is {
+		return p
+	}
+	switch port { // the ingress gateway of istioctl and of Istio's operator
+	case 80:
+		return 8080
+	case 443:
+		return 8443
+	}
+	return port
+}
+
+// bodies raises what Envoy holds of a body, where the policy's limit reaches it.
+func (p *patcher) bodies() {
+	for _, l := range p.config.Listeners {
+		if l.MaxBody < bufferLimit || !slices.Contains(p.workload.ports, l.Port) {
+			continue
+		}
+		data := struct {
+			ListenerPort uint16
+			Limit        int
+		}{Limit: 2 * bufferLimit}
+		if len(p.workload.ports) > 1 {
+			data.ListenerPort = p.options.listenerPort(l.Port)
+		}
+		p.add("buffer", data)
+	}
+}
+
+// splits adds a route to each service that is one of several that a rule splits requests among.
+func (p *patcher) splits() {
+	lead := true
+	for _, i := range splitServices(p.config) {
+		s := &p.config.Services[i]
+		p.add("split", struct {
+			Lead                                 bool
+			Service, Header, Cluster, HashPolicy string
+		}{lead, s.Name, extproc.ServiceHeader, istioCluster(s.Host, s.Port, s.Subset), hashPolicy(s.Key)})
+		lead = false
+	}
+}
+
+// splitServices lists the services that rules with weights lead to, in the order of the configuration.
+func splitServices(c *affinity.Config) []int {
+	var out []int
+	for _, l := range c.Routes.Listeners {
+		for _, h := range l.Hosts {
+			for _, r := range h.Rules {
+				if len(r.Destinations) < 2 {
+					continue
+				}
+				for _, d := range r.Destinations {
+					out = append(out, d.Service)
+				}
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// hashPolicy is what Istio makes of a DestinationRule's consistentHash: the key by which Envoy chooses where Remora has not.
+func hashPolicy(k affinity.Key) string {
+	switch k.Kind {
+	case affinity.HeaderKey:
+		return fmt.Sprintf("header: {header_name: %q}", k.Name)
+	case affinity.CookieKey:
+		return fmt.Sprintf("cookie: {name: %q}", k.Name)
+	case affinity.QueryKey:
+		return fmt.Sprintf("query_parameter: {name: %q}", k.Name)
+	case affinity.SourceIPKey:
+		return "connection_properties: {source_ip: true}"
+	}
+	return ""
+}
