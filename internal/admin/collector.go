@@ -36,7 +36,7 @@ var (
 	descInFlight = prometheus.NewDesc("remora_endpoint_requests_in_flight",
 		"Requests at the endpoint now.", []string{"service", "endpoint"}, nil)
 	descState = prometheus.NewDesc("remora_endpoint_state",
-		"1 for the state that the endpoint is in (ready, draining, unhealthy, gone).", []string{"service", "endpoint", "state"}, nil)
+		"1 for the state that the endpoint is in (ready, warming, draining, unhealthy, gone).", []string{"service", "endpoint", "state"}, nil)
 )
 
 func (c *engineCollector) Describe(ch chan<- *prometheus.Desc) {

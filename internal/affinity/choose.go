@@ -94,10 +94,13 @@ func (s *Service) place(store session.Store, key uint64, l *limits, bound float6
 	return s.endpoints[at[i]]
 }
 
-// candidates lists the endpoints that may take a new session, and where they stand in s.endpoints: those that are ready, or
-// when none is, those that are unhealthy, for one of them may be back and only a request finds out.
+// placeable are the states in which an endpoint may take a new session, each only when no endpoint is in one before it: a proxy may
+// know one that is warming already, and one that is unhealthy may be back, which only a request finds out.
+var placeable = [...]EndpointState{Ready, Warming, Unhealthy}
+
+// candidates lists the endpoints that may take a new session, and where they stand in s.endpoints.
 func (s *Service) candidates(cs []placement.Candidate, at []int, store session.Store, l *limits, now session.Instant) ([]placement.Candidate, []int) {
-	for _, state := range [...]EndpointState{Ready, Unhealthy} {
+	for _, state := range placeable {
 		for i, ep := range s.endpoints {
 			if ep.State(now) != state || !l.allow(ep) {
 				continue
@@ -135,15 +138,17 @@ func (s *Service) spread(ticket uint64, l *limits, now session.Instant) *Endpoin
 	return first
 }
 
-// nth is the first endpoint from position i on, around, that may take a request; nil when none may. As with candidates, the
-// unhealthy ones are tried when none is ready.
+// nth is the first endpoint from position i on, around, that may take a request; nil when none may. As with candidates, those
+// that are warming or unhealthy are tried when none is ready.
 func (s *Service) nth(i int, l *limits, now session.Instant) *Endpoint {
-	var unhealthy *Endpoint
+	var warming, unhealthy *Endpoint
 	for range s.endpoints {
 		if ep := s.endpoints[i]; l.allow(ep) {
 			switch ep.State(now) {
 			case Ready:
 				return ep
+			case Warming:
+				warming = ep
 			case Unhealthy:
 				unhealthy = ep
 			case Draining, Gone:
@@ -152,6 +157,9 @@ func (s *Service) nth(i int, l *limits, now session.Instant) *Endpoint {
 		if i++; i == len(s.endpoints) {
 			i = 0
 		}
+	}
+	if warming != nil {
+		return warming
 	}
 	return unhealthy
 }

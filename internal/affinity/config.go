@@ -66,16 +66,18 @@ type EndpointConfig struct {
 // EndpointState is what the source of endpoints says of one.
 type EndpointState uint8
 
-// The endpoint states. Unhealthy is never configured: an endpoint becomes so when it refuses connections.
+// The endpoint states, the best first. Warming and Unhealthy are never configured: an endpoint is warming when it is new (see
+// Options.EndpointDelay), and becomes unhealthy when it refuses connections.
 const (
 	Ready     EndpointState = iota
+	Warming                 // ready, and known for too short a time: gets no new session while another is ready
 	Draining                // serves its sessions, gets no new one
 	Unhealthy               // ejected for a while: gets no new session while another is ready; its own are tried
 	Gone                    // not there any more
 )
 
 func (s EndpointState) String() string {
-	return [...]string{"ready", "draining", "unhealthy", "gone"}[s]
+	return [...]string{"ready", "warming", "draining", "unhealthy", "gone"}[s]
 }
 
 // KeyKind says where the key of a service's sessions is.

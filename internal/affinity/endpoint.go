@@ -31,6 +31,7 @@ type Endpoint struct {
 	drainDeadline atomic.Int64  // time.Duration
 	drainingSince atomic.Int64  // session.Instant; 0: not draining
 	goneSince     atomic.Int64  // session.Instant; 0: not gone
+	warmingUntil  atomic.Int64  // session.Instant
 	ejectedUntil  atomic.Int64  // session.Instant; 0: healthy
 	failures      atomic.Int32  // connect failures in a row, as counted by eject
 	inFlight      atomic.Int64
@@ -58,6 +59,8 @@ func (ep *Endpoint) State(now session.Instant) EndpointState {
 		return Draining
 	case ep.Unhealthy(now):
 		return Unhealthy
+	case now < session.Instant(ep.warmingUntil.Load()):
+		return Warming
 	}
 	return Ready
 }
@@ -104,8 +107,12 @@ func (ep *Endpoint) connected() {
 	}
 }
 
-// configure sets what a snapshot says of the endpoint. Only the registry calls it, under its lock.
-func (ep *Endpoint) configure(c EndpointConfig, sc *ServiceConfig, now session.Instant) {
+// configure sets what a snapshot says of the endpoint, which is warming until warm if it was not there before. Only the engine calls
+// it, under the registry's lock.
+func (ep *Endpoint) configure(c EndpointConfig, sc *ServiceConfig, now, warm session.Instant) {
+	if EndpointState(ep.configured.Load()) == Gone {
+		ep.warmingUntil.Store(int64(warm))
+	}
 	ep.name.Store(&c.Name)
 	ep.idle.Store(int64(sc.IdleTimeout))
 	ep.drainDeadline.Store(int64(sc.DrainDeadline))

@@ -26,6 +26,9 @@ type Options struct {
 	Nonce uint64
 	// Store holds the sessions.
 	Store session.Store
+	// EndpointDelay is for how long an endpoint that was not there from the first configuration on, or comes back, is Warming: for a
+	// front door whose proxy hears of endpoints by another way, and later. The sessions that it has already are served meanwhile.
+	EndpointDelay time.Duration
 }
 
 // Engine decides. Its methods may be called from many goroutines at once; a decision for a known session waits for nothing.
@@ -34,9 +37,11 @@ type Engine struct {
 	endpoints *registry
 	view      atomic.Pointer[view]
 	ticket    atomic.Uint64 // varies choices that have no key
+	delay     time.Duration // Options.EndpointDelay
 	told      untold
 
 	mu           sync.Mutex // Apply, Restore, Sweep
+	configured   bool       // there was an Apply
 	hashKey      [2]uint64
 	splitSecret  [2]uint64
 	cookieSecret [2]uint64
@@ -62,12 +67,12 @@ type Service struct {
 
 // New makes an engine with an empty snapshot: every request gets 404 until Apply.
 func New(o Options) *Engine {
-	e := &Engine{store: o.Store, endpoints: newRegistry(), keyFixed: o.HashKeyFixed, stats: make(map[string]*serviceStats)}
+	e := &Engine{store: o.Store, endpoints: newRegistry(), keyFixed: o.HashKeyFixed, delay: o.EndpointDelay, stats: make(map[string]*serviceStats)}
 	e.deriveSecrets([2]uint64{binary.LittleEndian.Uint64(o.HashKey[:8]), binary.LittleEndian.Uint64(o.HashKey[8:])})
 	e.ticket.Store(mix(o.Nonce))
 	empty, err := Compile(Config{})
 	if err == nil {
-		err = e.Apply(empty, 0)
+		err = e.apply(empty, 0)
 	}
 	if err != nil {
 		panic("affinity: the empty configuration does not compile: " + err.Error())
@@ -87,7 +92,9 @@ func (e *Engine) deriveSecrets(hashKey [2]uint64) {
 func (e *Engine) Apply(s *Snapshot, now session.Instant) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.apply(s, now)
+	err := e.apply(s, now)
+	e.configured = e.configured || err == nil
+	return err
 }
 
 func (e *Engine) apply(s *Snapshot, now session.Instant) error {
@@ -115,9 +122,13 @@ func (e *Engine) apply(s *Snapshot, now session.Instant) error {
 		}
 		v.services[i], v.byName[sc.Name] = svc, svc
 	}
+	warm := now
+	if e.configured {
+		warm = now.Add(e.delay)
+	}
 	for _, svc := range v.services { // nothing can fail from here on
 		for i, ep := range svc.endpoints {
-			ep.configure(svc.Endpoints[i], &svc.ServiceConfig, now)
+			ep.configure(svc.Endpoints[i], &svc.ServiceConfig, now, warm)
 		}
 	}
 	for _, ep := range r.byName {

@@ -2,6 +2,7 @@ package affinity_test
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"strings"
 	"sync"
@@ -43,6 +44,129 @@ func TestWithoutAConfigurationThereIsNoRoute(t *testing.T) {
 	if dec.Problem.Code != problem.NoRoute {
 		t.Errorf("got %+v", dec.Problem)
 	}
+}
+
+// TestANewEndpointGetsNoSessionWhileItIsWarming is the life of an endpoint that appears after the first configuration, at an engine
+// whose proxy hears of it later.
+func TestANewEndpointGetsNoSessionWhileItIsWarming(t *testing.T) {
+	const delay = time.Second
+	config := useCase(1, 3)
+	all := config.Services[0].Endpoints
+	now := someday
+	var e *affinity.Engine
+	apply := func(endpoints ...affinity.EndpointConfig) {
+		t.Helper()
+		config.Services[0].Endpoints = endpoints
+		s, err := affinity.Compile(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Apply(s, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	begin := func(endpoints ...affinity.EndpointConfig) {
+		t.Helper()
+		e = affinity.New(affinity.Options{Store: newStore(), EndpointDelay: delay})
+		apply(endpoints...)
+	}
+	users := 0
+	placed := func() map[string]bool {
+		t.Helper()
+		at := map[string]bool{}
+		for range 40 {
+			users++
+			dec := ask(e, fmt.Sprint("user-", users), now)
+			if !dec.Problem.IsZero() {
+				t.Fatalf("got %+v", dec.Problem)
+			}
+			at[dec.Endpoint.Addr] = true
+			e.Release(dec, now)
+		}
+		return at
+	}
+	state := func(addr string) string {
+		for _, ep := range e.Endpoints(now) {
+			if ep.Addr == addr {
+				return ep.State
+			}
+		}
+		return "none"
+	}
+	expect := func(t *testing.T, want map[string]bool, endpoint affinity.EndpointConfig, is string) {
+		t.Helper()
+		if got := placed(); !maps.Equal(got, want) {
+			t.Errorf("new sessions are at %v, want %v", got, want)
+		}
+		if got := state(endpoint.Addr); got != is {
+			t.Errorf("%s is %s, want %s", endpoint.Addr, got, is)
+		}
+	}
+	first, second, third := all[0].Addr, all[1].Addr, all[2].Addr
+
+	t.Run("those of the first configuration are used at once", func(t *testing.T) {
+		begin(all[0], all[1])
+		expect(t, map[string]bool{first: true, second: true}, all[0], "ready")
+	})
+	t.Run("one that is added waits", func(t *testing.T) {
+		begin(all[0])
+		apply(all[0], all[1])
+		expect(t, map[string]bool{first: true}, all[1], "warming")
+		apply(all[0], all[1], all[2]) // another configuration does not begin its time again
+		now = now.Add(delay - time.Millisecond)
+		expect(t, map[string]bool{first: true}, all[1], "warming")
+		now = now.Add(time.Millisecond)
+		expect(t, map[string]bool{second: true, third: true}, all[1], "ready") // the first one has many more than they
+	})
+	t.Run("one that comes back waits again", func(t *testing.T) {
+		begin(all[0], all[1])
+		apply(all[0])
+		apply(all[0], all[1])
+		expect(t, map[string]bool{first: true}, all[1], "warming")
+	})
+	t.Run("where no other is ready, it is used", func(t *testing.T) {
+		begin()
+		apply(all[0])
+		expect(t, map[string]bool{first: true}, all[0], "warming")
+		e.Drain(first, true, now)
+		apply(all[0], all[1])
+		expect(t, map[string]bool{second: true}, all[1], "warming")
+	})
+	t.Run("it is rather used than one that refuses connections", func(t *testing.T) {
+		begin(all[0])
+		apply(all[0], all[1])
+		dec := ask(e, "ann", now)
+		e.Move(dec, now)
+		if dec.Endpoint == nil || dec.Endpoint.Addr != second {
+			t.Errorf("the request went on to %+v", dec.Endpoint)
+		}
+		e.Release(dec, now)
+		expect(t, map[string]bool{second: true}, all[0], "unhealthy")
+	})
+	t.Run("the sessions that it has are served", func(t *testing.T) {
+		begin(all[0])
+		apply(all[0], all[1])
+		e.Release(ask(e, "ann", now), now)
+		if _, err := e.MoveSession(config.Services[0].Name, "ann", second, now); err != nil {
+			t.Fatal(err)
+		}
+		dec := ask(e, "ann", now)
+		if dec.Endpoint.Addr != second || dec.Session != affinity.SessionMoved {
+			t.Errorf("the session is %v at %s", dec.Session, dec.Endpoint.Addr)
+		}
+		e.Release(dec, now)
+	})
+	t.Run("a request without a session goes elsewhere, too", func(t *testing.T) {
+		begin(all[0])
+		apply(all[0], all[1])
+		for range 20 {
+			dec := ask(e, "", now)
+			if dec.Endpoint.Addr != first {
+				t.Errorf("the request went to %s", dec.Endpoint.Addr)
+			}
+			e.Release(dec, now)
+		}
+	})
 }
 
 func TestAFullTableStillServesByHashAndCountsIt(t *testing.T) {

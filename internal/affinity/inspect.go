@@ -18,7 +18,7 @@ type EndpointView struct {
 	Addr        string `json:"address"`
 	Name        string `json:"name,omitempty"`
 	Incarnation string `json:"incarnation,omitempty"`
-	State       string `json:"state"` // ready | draining | unhealthy
+	State       string `json:"state"` // ready | warming | draining | unhealthy
 	Live        int    `json:"liveSessions"`
 	Held        int    `json:"heldSessions"` // those of them that have requests in flight
 	InFlight    int    `json:"requestsInFlight"`

@@ -30,11 +30,12 @@ type openRequest struct {
 }
 
 func TestDecisionsAreWhatTheRulesSay(t *testing.T) {
-	for range 12 {
+	for i := range 12 {
 		seed := rand.Uint64()
+		delay := time.Duration(i%4) * 5 * time.Second // of new endpoints
 		l := &randomLife{
-			Rand: rand.New(rand.NewPCG(seed, 1)), t: t, seed: seed, oracle: newOracle(), now: 1_000_000,
-			engine: affinity.New(affinity.Options{Store: newStore(), HashKey: [16]byte{7}, Nonce: seed}),
+			Rand: rand.New(rand.NewPCG(seed, 1)), t: t, seed: seed, oracle: newOracle(delay), now: 1_000_000,
+			engine: affinity.New(affinity.Options{Store: newStore(), HashKey: [16]byte{7}, Nonce: seed, EndpointDelay: delay}),
 		}
 		l.live(400)
 	}

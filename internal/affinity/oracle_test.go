@@ -13,6 +13,8 @@ import (
 // oracle is the rules of sessions in the plainest words: maps, no sharing, no cleverness. It says what a decision must be; for a
 // placement it says which endpoints are allowed, for which of them it is does not follow from the rules.
 type oracle struct {
+	delay     time.Duration // of new endpoints
+	begun     bool          // there was a configuration
 	services  map[string]*oracleService
 	endpoints map[epID]*oracleEndpoint
 	sessions  map[sessID]*oracleSession
@@ -30,6 +32,7 @@ type oracleEndpoint struct {
 	drained       bool
 	drainingSince session.Instant
 	goneSince     session.Instant
+	warmingUntil  session.Instant
 	deadline      time.Duration
 	ejectedUntil  session.Instant
 	failures      int
@@ -54,16 +57,19 @@ type expectation struct {
 	sessionID sessID
 }
 
-func newOracle() *oracle {
+func newOracle(delay time.Duration) *oracle {
 	return &oracle{
+		delay:    delay,
 		services: map[string]*oracleService{}, endpoints: map[epID]*oracleEndpoint{}, sessions: map[sessID]*oracleSession{},
 	}
 }
 
 // apply is a new configuration.
 func (o *oracle) apply(c affinity.Config, now session.Instant) {
-	for _, ep := range o.endpoints {
+	before := map[epID]bool{} // there until now
+	for id, ep := range o.endpoints {
 		if ep.configured != affinity.Gone {
+			before[id] = true
 			ep.configured, ep.goneSince = affinity.Gone, now
 		}
 	}
@@ -74,13 +80,17 @@ func (o *oracle) apply(c affinity.Config, now session.Instant) {
 			id := epID{sc.Name, ec.Addr, ec.Incarnation}
 			ep := o.endpoints[id]
 			if ep == nil {
-				ep = &oracleEndpoint{}
+				ep = &oracleEndpoint{configured: affinity.Gone}
 				o.endpoints[id] = ep
+			}
+			if o.begun && !before[id] {
+				ep.warmingUntil = now.Add(o.delay)
 			}
 			ep.configured, ep.deadline = ec.State, sc.DrainDeadline
 			ep.clockDrain(now)
 		}
 	}
+	o.begun = true
 }
 
 // forget drops endpoints that have been gone for ten minutes and that nothing names any more: one that comes back after that
@@ -116,6 +126,16 @@ func (ep *oracleEndpoint) serves(now session.Instant) bool {
 
 func (ep *oracleEndpoint) takesNew() bool { return ep.configured == affinity.Ready && !ep.drained }
 
+func (ep *oracleEndpoint) kind(now session.Instant) string {
+	switch {
+	case now < ep.ejectedUntil:
+		return "unhealthy"
+	case now < ep.warmingUntil:
+		return "warming"
+	}
+	return "good"
+}
+
 func (ep *oracleEndpoint) eject(now session.Instant) {
 	if now < ep.ejectedUntil {
 		return
@@ -150,9 +170,9 @@ func (m may) within(id epID) bool {
 // allowed is where a session of the service may be placed: ready endpoints on which it would not exceed the bound.
 func (o *oracle) allowed(service string, m may, bounded bool, now session.Instant) map[epID]bool {
 	loads, total := map[epID]int{}, 0
-	for _, unhealthy := range []bool{false, true} { // those only when there are no others
+	for _, kind := range []string{"good", "warming", "unhealthy"} { // those only when there are no others
 		for id, ep := range o.endpoints {
-			if id.service == service && m.use(id) && ep.takesNew() && unhealthy == (now < ep.ejectedUntil) {
+			if id.service == service && m.use(id) && ep.takesNew() && ep.kind(now) == kind {
 				loads[id] = 0
 			}
 		}

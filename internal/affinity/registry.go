@@ -74,6 +74,7 @@ func (r *registry) ensure(eps []*Endpoint, name endpointName) (*Endpoint, []*End
 	}
 	ep := &Endpoint{Addr: name.Addr, Incarnation: name.Incarnation, Service: name.Service, identity: identityOf(name)}
 	ep.drained.Store(r.drained[[2]string{name.Addr, name.Incarnation}])
+	ep.configured.Store(uint32(Gone))        // until a configuration has it
 	ep.idle.Store(int64(DefaultIdleTimeout)) // until a configuration says
 	switch {
 	case len(r.free) > 0:

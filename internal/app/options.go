@@ -39,7 +39,9 @@ type Options struct {
 	SessionFile  string // empty: sessions do not outlast the process
 	SaveInterval time.Duration
 	MaxSessions  int
-	HashKeyFile  string // empty: the key of SessionFile, or a new one
+	// EndpointDelay is affinity.Options.EndpointDelay: for both front doors, which have one engine.
+	EndpointDelay time.Duration
+	HashKeyFile   string // empty: the key of SessionFile, or a new one
 
 	ShutdownTimeout time.Duration
 	// Stop brings the signals that ask to stop; the second one cuts off what is in flight. Reload brings those that ask to load

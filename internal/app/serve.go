@@ -68,7 +68,7 @@ func newProgram(o Options) (*program, error) {
 	}
 	p.source = source{loader: &config.Loader{Paths: o.Files, Stdin: o.Stdin}, resolver: &endpoints.Resolver{Failed: p.dnsFailed}}
 	p.board = newBoard(&p.o, p.metrics, p.clock.start)
-	options := affinity.Options{Store: session.NewTable(session.Options{MaxSessions: o.MaxSessions})}
+	options := affinity.Options{Store: session.NewTable(session.Options{MaxSessions: o.MaxSessions}), EndpointDelay: o.EndpointDelay}
 	var random [24]byte
 	rand.Read(random[:]) // never fails
 	copy(options.HashKey[:], random[:])

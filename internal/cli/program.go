@@ -17,7 +17,10 @@ import (
 )
 
 // programFlags are the flags of every front door that are not fields of app.Options as they stand.
-type programFlags struct{ admin, logFormat, logLevel string }
+type programFlags struct {
+	admin, logFormat, logLevel string
+	delayNote                  string // on the default of --endpoint-delay, where it depends on other flags
+}
 
 // addProgram adds the flags that every front door has. start checks them, and runs the front door until it is told to stop.
 func addProgram(cmd *cobra.Command, o *app.Options, flags *programFlags, env Env) (start func(*cobra.Command) error) {
@@ -30,6 +33,7 @@ func addProgram(cmd *cobra.Command, o *app.Options, flags *programFlags, env Env
 	f.DurationVar(&o.SaveInterval, "session-save-interval", 30*time.Second, "time between two saves of the sessions, 1s to 1h")
 	f.IntVar(&o.MaxSessions, "max-sessions", session.DefaultMaxSessions, "sessions to keep, at 24 bytes or less each; beyond it, requests without one are placed by hash and keep none")
 	f.StringVar(&o.HashKeyFile, "hash-key-file", "", "file with the secret that users' keys are hashed with, 32 hexadecimal digits (default: made at the first start and kept in the session file)")
+	f.DurationVar(&o.EndpointDelay, "endpoint-delay", o.EndpointDelay, "time for which a replica that appears gets no new session while another is ready, as Envoy may not know it yet, 0s to 1m"+flags.delayNote)
 	f.DurationVar(&o.ShutdownTimeout, "shutdown-timeout", 20*time.Second, "time for requests in flight to finish after SIGTERM, 0s to 1h")
 	f.StringVar(&flags.logFormat, "log-format", "auto", "json, text, or auto: text on a terminal")
 	f.StringVar(&flags.logLevel, "log-level", "info", "debug, info, warn or error")
@@ -64,6 +68,9 @@ func (f *programFlags) apply(o *app.Options, env Env) (err error) {
 	}
 	if o.ShutdownTimeout < 0 || o.ShutdownTimeout > time.Hour {
 		return usagef("--shutdown-timeout %s is not in 0s to 1h", o.ShutdownTimeout)
+	}
+	if o.EndpointDelay < 0 || o.EndpointDelay > time.Minute {
+		return usagef("--endpoint-delay %s is not in 0s to 1m", o.EndpointDelay)
 	}
 	if o.MaxSessions < 1 {
 		return usagef("--max-sessions %d is not at least 1", o.MaxSessions)

@@ -56,6 +56,7 @@ func newServe(version string, env Env) *cobra.Command {
 	processor := processorFlags{listenFlag: "extproc", prefix: "extproc-"}
 	f.StringArrayVar(&processor.listen, processor.listenFlag, nil, "ip:port or unix:/path to listen on for Envoy as well; repeatable (default: none)")
 	processor.add(cmd, &envoy)
+	flags.delayNote = " (default: 0s, and 1s with --extproc)"
 	start := addProgram(cmd, &o, &flags.programFlags, env)
 	cmd.RunE = runs(func(cmd *cobra.Command, _ []string) error {
 		if err := flags.apply(&o); err != nil {

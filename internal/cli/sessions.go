@@ -82,8 +82,8 @@ func newSessionsLs(env Env, g *gatewayFlag) *cobra.Command {
 		Long: `List services and replicas with their state and live sessions.
 
 LIVE is the sessions bound to the replica that have not expired, HELD those of them with a request in flight. A replica is
-ready; draining (serves its sessions, gets no new one); or unhealthy (could not be connected to, gets no new session for a
-while).`,
+ready; warming (has just appeared, and gets no new session for --endpoint-delay while another is ready); draining (serves its
+sessions, gets no new one); or unhealthy (could not be connected to, gets no new session for a while).`,
 		Example: "  remora sessions ls --service backend-1\n  remora sessions ls -o json",
 		Args:    noArgs,
 	}
