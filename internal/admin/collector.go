@@ -31,6 +31,9 @@ var (
 		"Requests answered with a problem after their service was known.", []string{"service"}, nil)
 	descFull = prometheus.NewDesc("remora_sessions_table_full_total",
 		"Requests decided without a session because the table was at its limit.", []string{"service"}, nil)
+	descDiverted = prometheus.NewDesc("remora_diverted_total",
+		"Requests that Envoy did not serve with the endpoint picked, by reason (retry, fallback, unserved) and by what became of the session.",
+		[]string{"service", "reason", "session"}, nil)
 	descLive = prometheus.NewDesc("remora_endpoint_sessions",
 		"Sessions bound to the endpoint.", []string{"service", "endpoint"}, nil)
 	descInFlight = prometheus.NewDesc("remora_endpoint_requests_in_flight",
@@ -40,7 +43,7 @@ var (
 )
 
 func (c *engineCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descStored, descDecisions, descMovedAway, descRefused, descFull, descLive, descInFlight, descState} {
+	for _, d := range []*prometheus.Desc{descStored, descDecisions, descMovedAway, descRefused, descFull, descDiverted, descLive, descInFlight, descState} {
 		ch <- d
 	}
 }
@@ -62,6 +65,9 @@ func (c *engineCollector) Collect(ch chan<- prometheus.Metric) {
 		counter(descMovedAway, s.MovedAway, s.Service)
 		counter(descRefused, s.Refused, s.Service)
 		counter(descFull, s.TableFull, s.Service)
+		for _, d := range s.Diverted {
+			counter(descDiverted, d.N, s.Service, d.Why.String(), d.Then.String())
+		}
 	}
 	// Two incarnations of one address are one series: the sum of their loads, and the better of their states.
 	type id struct{ service, addr string }

@@ -146,6 +146,7 @@ func (e *Engine) rebind(dec *Decision, from session.EndpointID, now session.Inst
 		}
 		owner, moved := e.store.Move(dec.key, from, ep.id, now, svc.IdleTimeout)
 		if moved {
+			e.trails.drop(dec.key)
 			if dec.Endpoint, dec.Session = ep, SessionMoved; e.told.drop(dec.key) == SessionNew {
 				dec.Session = SessionNew // no endpoint has seen this session yet
 			}

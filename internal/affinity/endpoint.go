@@ -8,10 +8,13 @@ import (
 )
 
 // An endpoint that could not be connected to is ejected for ejectBase, twice that on the next failure in a row, and so on up
-// to ejectMax: short, for nothing but a request finds out that it is back.
+// to ejectMax: short, for nothing but a request finds out that it is back. Failures are in a row as long as no connection was
+// established in between, and none came later than ejectMemory after the last ejection had passed: not every front door is told of
+// the connections that succeed.
 const (
-	ejectBase = time.Second
-	ejectMax  = 10 * time.Second
+	ejectBase   = time.Second
+	ejectMax    = 10 * time.Second
+	ejectMemory = time.Minute
 )
 
 // Endpoint is one replica of one service at run time. It outlives snapshots: the same (service, address, incarnation) is the
@@ -90,12 +93,16 @@ func (ep *Endpoint) eject(now session.Instant) {
 	if now < session.Instant(until) {
 		return
 	}
+	n := ep.failures.Load()
+	if now >= session.Instant(until).Add(ejectMemory) {
+		n = 0
+	}
 	d := ejectMax
-	if n := ep.failures.Load(); n < 4 {
+	if n < 4 {
 		d = min(ejectBase<<n, ejectMax)
 	}
 	if ep.ejectedUntil.CompareAndSwap(until, int64(now.Add(d))) {
-		ep.failures.Add(1)
+		ep.failures.Store(n + 1)
 	}
 }
 

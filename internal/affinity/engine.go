@@ -39,6 +39,7 @@ type Engine struct {
 	ticket    atomic.Uint64 // varies choices that have no key
 	delay     time.Duration // Options.EndpointDelay
 	told      untold
+	trails    trails
 
 	mu           sync.Mutex // Apply, Restore, Sweep
 	configured   bool       // there was an Apply
@@ -159,10 +160,12 @@ func (e *Engine) Sweep(now session.Instant) {
 	e.store.Sweep(e.sweepPart, sweepParts, now, e.idleOf)
 	if e.sweepPart = (e.sweepPart + 1) % sweepParts; e.sweepPart == 0 {
 		e.endpoints.reap(now, e.store.Live)
-		e.told.forget(func(k session.Key, ep session.EndpointID) bool {
+		left := func(k session.Key, ep session.EndpointID) bool {
 			entry, live := e.store.Peek(k, now, e.idleOf(ep))
 			return !live || entry.Endpoint != ep
-		})
+		}
+		e.told.forget(left)
+		e.trails.forget(left)
 	}
 }
 

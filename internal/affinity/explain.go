@@ -74,7 +74,7 @@ func (e *Engine) explainSession(t *Trace, svc *Service, req *Request, now sessio
 		untold := e.told.peek(key, entry.Endpoint)
 		ep := e.owner(svc, entry.Endpoint)
 		if ep != nil {
-			t.Bound = ep.Addr
+			t.Bound, t.Diverted = ep.Addr, e.diverted(key, ep)
 		}
 		switch {
 		case ep != nil && ep.serves(now) && !l.within(ep):

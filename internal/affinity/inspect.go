@@ -33,6 +33,14 @@ type SessionView struct {
 	LastSeen time.Time `json:"lastSeen"`
 	Holds    int       `json:"requestsInFlight"`
 	Expires  time.Time `json:"expires,omitzero"` // zero while requests are in flight
+	Diverted *Diverted `json:"diverted,omitempty"`
+}
+
+// Diverted is why a session is where it is, when a proxy took it there by using another endpoint than the one that was picked.
+type Diverted struct {
+	From string    `json:"from"` // ip:port that was picked
+	Why  string    `json:"why"`  // retry | fallback
+	At   time.Time `json:"at"`
 }
 
 // Errors of the questions about one session.
@@ -114,7 +122,8 @@ func (e *Engine) Session(service, user string, now session.Instant) (SessionView
 }
 
 func (e *Engine) sessionView(svc *Service, user string, now session.Instant) (SessionView, error) {
-	entry, live := e.store.Peek(svc.keyOf(user), now, svc.IdleTimeout)
+	key := svc.keyOf(user)
+	entry, live := e.store.Peek(key, now, svc.IdleTimeout)
 	if !live {
 		return SessionView{}, fmt.Errorf("%w of this user at %s", ErrNoSession, svc.Name)
 	}
@@ -124,8 +133,18 @@ func (e *Engine) sessionView(svc *Service, user string, now session.Instant) (Se
 	}
 	if ep := e.owner(svc, entry.Endpoint); ep != nil {
 		sv.Endpoint, sv.Name, sv.State = ep.Addr, ep.Name(), ep.State(now).String()
+		sv.Diverted = e.diverted(key, ep)
 	}
 	return sv, nil
+}
+
+// diverted is how the session of a key came to the endpoint that it is at; nil when no proxy took it there.
+func (e *Engine) diverted(key session.Key, at *Endpoint) *Diverted {
+	t, ok := e.trails.get(key, at.id)
+	if !ok {
+		return nil
+	}
+	return &Diverted{From: t.from, Why: t.why.String(), At: t.at.Time()}
 }
 
 // MoveSession rebinds the live session of a user to the endpoint that is named by its address or its name. The next request
@@ -157,6 +176,7 @@ func (e *Engine) MoveSession(service, user, endpoint string, now session.Instant
 			return SessionView{}, errors.New("too many moved sessions wait for their next request; try again in a minute")
 		}
 		if _, moved := e.store.Move(key, entry.Endpoint, to.id, now, svc.IdleTimeout); moved {
+			e.trails.drop(key)
 			return e.sessionView(svc, user, now)
 		}
 		e.told.take(key, to.id)

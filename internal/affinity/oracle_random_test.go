@@ -22,6 +22,7 @@ type randomLife struct {
 	now    session.Instant
 	swept  session.Instant
 	open   []openRequest
+	picks  []openPick // those of which a report may still come: the last ones
 }
 
 type openRequest struct {
@@ -45,8 +46,10 @@ func (l *randomLife) live(steps int) {
 	l.reconfigure()
 	for step := range steps {
 		switch n := l.IntN(100); {
-		case n < 45:
+		case n < 40:
 			l.request(step)
+		case n < 50:
+			l.report(step)
 		case n < 65:
 			l.release()
 		case n < 85:
@@ -156,6 +159,7 @@ func (l *randomLife) request(step int) {
 		l.engine.Move(dec, l.now)
 	}
 	l.open = append(l.open, openRequest{dec, want.sessionID})
+	l.picked(dec, want.sessionID)
 }
 
 // subset restricts some requests to some endpoints of a service, or to none.

@@ -140,6 +140,9 @@ func (ep *oracleEndpoint) eject(now session.Instant) {
 	if now < ep.ejectedUntil {
 		return
 	}
+	if now >= ep.ejectedUntil.Add(time.Minute) { // a quiet minute: the failures are not in a row
+		ep.failures = 0
+	}
 	ep.ejectedUntil = now.Add(min(10*time.Second, time.Second<<min(ep.failures, 10)))
 	ep.failures++
 }

@@ -8,12 +8,13 @@ import (
 
 // serviceStats counts a service's decisions over all snapshots.
 type serviceStats struct {
-	decisions [4]atomic.Uint64 // by SessionState
-	movedAway atomic.Uint64    // requests that a front door took away from an endpoint that it could not connect to
-	refused   atomic.Uint64    // requests that got a problem after their service was known
-	full      atomic.Uint64    // requests that got no session because the table was at its limit
-	turn      atomic.Uint64    // round robin
-	_         [64]byte         // services' counters share no cache line
+	decisions  [4]atomic.Uint64    // by SessionState
+	movedAway  atomic.Uint64       // requests that a front door took away from an endpoint that it could not connect to
+	refused    atomic.Uint64       // requests that got a problem after their service was known
+	full       atomic.Uint64       // requests that got no session because the table was at its limit
+	turn       atomic.Uint64       // round robin
+	diversions [4][5]atomic.Uint64 // by Diversion and Sequel
+	_          [64]byte            // services' counters share no cache line
 }
 
 // ServiceStats is what an engine has counted for one service since it began.
@@ -23,6 +24,14 @@ type ServiceStats struct {
 	MovedAway uint64 // requests taken away from an endpoint that could not be connected to
 	Refused   uint64 // answered with a problem after the service was known
 	TableFull uint64 // decided without a session because the table was at its limit
+	Diverted  []DivertedStats
+}
+
+// DivertedStats counts requests that a proxy did not serve with the endpoint picked. Only those combinations are there that occurred.
+type DivertedStats struct {
+	Why  Diversion
+	Then Sequel
+	N    uint64
 }
 
 // Stats is what an engine has counted, and how full it is.
@@ -45,6 +54,13 @@ func (e *Engine) Stats() Stats {
 		}
 		for i := range svc.stats.decisions {
 			ss.Decisions[SessionState(i)] = svc.stats.decisions[i].Load()
+		}
+		for why := range svc.stats.diversions {
+			for then := range svc.stats.diversions[why] {
+				if n := svc.stats.diversions[why][then].Load(); n > 0 {
+					ss.Diverted = append(ss.Diverted, DivertedStats{Diversion(why), Sequel(then), n})
+				}
+			}
 		}
 		st.Services = append(st.Services, ss)
 	}

@@ -12,6 +12,7 @@ type Trace struct {
 	Key        *KeyTrace        `json:"key,omitempty"`
 	Session    string           `json:"session"` // new | existing | moved | none
 	Bound      string           `json:"boundTo,omitempty"`
+	Diverted   *Diverted        `json:"diverted,omitempty"`   // how the session came to Bound, when a proxy took it there
 	Candidates []CandidateTrace `json:"candidates,omitempty"` // placement's order first, then those that take no new session
 	Choice     string           `json:"choice,omitempty"`     // ip:port
 	Why        string           `json:"why,omitempty"`        // one sentence on the choice

@@ -203,6 +203,9 @@ func printTrace(w io.Writer, t *affinity.Trace, note string) error {
 	if t.Bound != "" {
 		line("bound to", "%s", t.Bound)
 	}
+	if t.Diverted != nil {
+		line("diverted", "%s", diverted(t.Diverted))
+	}
 	if len(t.Candidates) > 0 {
 		if err := printCandidates(w, t.Candidates); err != nil {
 			return err

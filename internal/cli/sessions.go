@@ -175,10 +175,23 @@ func printSession(env Env, output outputFlag, view affinity.SessionView) error {
 	if !view.Expires.IsZero() {
 		expires = view.Expires.Local().Format(time.RFC3339)
 	}
-	return table(env.Stdout, "SERVICE ENDPOINT NAME STATE LAST-SEEN IN-FLIGHT EXPIRES", [][]string{{
+	err := table(env.Stdout, "SERVICE ENDPOINT NAME STATE LAST-SEEN IN-FLIGHT EXPIRES", [][]string{{
 		view.Service, view.Endpoint, cmp.Or(view.Name, "-"), view.State, view.LastSeen.Local().Format(time.RFC3339),
 		strconv.Itoa(view.Holds), expires,
 	}})
+	if err == nil && view.Diverted != nil {
+		_, err = fmt.Fprintf(env.Stdout, "diverted %s\n", diverted(view.Diverted))
+	}
+	return err
+}
+
+// diverted says how a session came to its endpoint.
+func diverted(d *affinity.Diverted) string {
+	why := "Envoy did not use it: it did not know it, or held it unhealthy"
+	if d.Why == affinity.Retry.String() {
+		why = "it failed, and Envoy tried another one"
+	}
+	return fmt.Sprintf("from %s at %s (%s): %s", d.From, d.At.Local().Format(time.RFC3339), d.Why, why)
 }
 
 func newSessionsDrain(env Env, g *gatewayFlag) *cobra.Command {
