@@ -10,10 +10,12 @@ import (
 
 // stats are the server's counters.
 type stats struct {
-	streams  atomic.Int64
-	decided  atomic.Uint64
-	misuses  atomic.Uint64
-	problems []atomic.Uint64 // by problem.Index
+	streams        atomic.Int64
+	decided        atomic.Uint64
+	misuses        atomic.Uint64
+	reports        atomic.Uint64
+	uselessReports atomic.Uint64
+	problems       []atomic.Uint64 // by problem.Index
 }
 
 func (s *stats) init() { s.problems = make([]atomic.Uint64, len(problem.All())) }
@@ -22,6 +24,8 @@ var (
 	streamsDesc  = describe("requests_in_flight", "Requests in flight now, each with a gRPC stream of its own.")
 	decidedDesc  = describe("decided_total", "Requests that Envoy was told an endpoint for.")
 	problemsDesc = describe("problems_total", "Requests that Envoy was told to answer with a problem, by its code.", "code")
+	reportsDesc  = describe("reports_total", "Requests that Envoy said it had not served with the endpoint picked.")
+	uselessDesc  = describe("reports_useless_total", "Those of them that nothing could be done with: without metadata of Remora's, or about a service that is not configured any more.")
 	misusesDesc  = describe("misconfigured_streams_total", "Streams refused because the Envoy is not configured as it must be; the log has the first one.")
 )
 
@@ -31,7 +35,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 
 // Describe implements prometheus.Collector.
 func (s *Server) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{streamsDesc, decidedDesc, problemsDesc, misusesDesc} {
+	for _, d := range []*prometheus.Desc{streamsDesc, decidedDesc, problemsDesc, reportsDesc, uselessDesc, misusesDesc} {
 		ch <- d
 	}
 }
@@ -40,6 +44,8 @@ func (s *Server) Describe(ch chan<- *prometheus.Desc) {
 func (s *Server) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(streamsDesc, prometheus.GaugeValue, float64(s.stats.streams.Load()))
 	ch <- prometheus.MustNewConstMetric(decidedDesc, prometheus.CounterValue, float64(s.stats.decided.Load()))
+	ch <- prometheus.MustNewConstMetric(reportsDesc, prometheus.CounterValue, float64(s.stats.reports.Load()))
+	ch <- prometheus.MustNewConstMetric(uselessDesc, prometheus.CounterValue, float64(s.stats.uselessReports.Load()))
 	ch <- prometheus.MustNewConstMetric(misusesDesc, prometheus.CounterValue, float64(s.stats.misuses.Load()))
 	for i, e := range problem.All() {
 		if n := s.stats.problems[i].Load(); n > 0 {

@@ -9,6 +9,7 @@
 //	exchange.go  one stream: Plan, wait for the body if the plan says so, Decide, Release
 //	request.go   the engine's view of the request that Envoy describes
 //	reply.go     what Envoy is told: header mutations, or an answer of Remora's own
+//	served.go    what Envoy tells of requests that it did not serve as decided
 //
 // # What Envoy is told
 //
@@ -28,8 +29,20 @@
 // the stream of a request with a buffered body open without it. A stream that broke because Envoy is gone ends the hold as well, by
 // the connection's end or by the keepalive.
 //
-// # What it does not see
+// # Served and picked
 //
-// Whether Envoy reached the endpoint: when Envoy turns to another host after a failed connection, the session stays where it is
-// and the endpoint's health is not touched.
+// Envoy may use another host than the one that it was told: after a failed connection (previous_hosts makes it turn to another one), or
+// because it does not know the host, or holds it unhealthy. Then, and only then, stateful_session puts its header into the
+// response. A second ext_proc filter ("served") hears of these responses, and of those that Envoy made itself, and opens a stream that
+// begins with the response's headers: a report. The extension that lets it do so is the match delegate (ExtensionWithMatcher, seen with
+// Envoy 1.40 to evaluate response headers, local replies and metadata, and to open no stream for anything else), so requests
+// that went well cost nothing.
+//
+// A report may come to another processor than the one that decided. So what was decided goes along with the decision as dynamic
+// metadata, which Envoy gives back with the report: the pick, in which no user's name is, and which neither client nor replica can write.
+// The host used, the number of attempts and whether any host was reached come from Envoy's attributes, for a replica could write
+// the header. affinity.Engine.Served does the rest, before the client has the response.
+//
+// The request stays counted at the endpoint that was picked until it has ended; its session's hold goes with the session. A client that
+// leaves before the response has begun leaves no report.
 package extproc

@@ -64,7 +64,9 @@ func (s *Server) Process(stream extprocv3.ExternalProcessor_ProcessServer) error
 		case err != nil:
 			return err // the request is over: Envoy has reset the stream, or is gone
 		}
-		if over && !x.begun {
+		if !x.begun && isReport(in) {
+			x.say(s.report(in))
+		} else if over && !x.begun {
 			x.refuse(overloaded)
 		} else if err := x.hear(in); err != nil {
 			return s.misuse(err)
@@ -278,6 +280,7 @@ func (x *exchange) decide(pass passing) {
 	x.decided, x.dec.Sent = true, true // Envoy does not say whether any byte has reached the endpoint: from here on it may have
 	x.s.stats.decided.Add(1)
 	out := pass(x.tell())
+	addPick(out, x.dec.Pick())
 	if out.ModeOverride != nil && x.dec.SetCookie != "" {
 		out.ModeOverride.ResponseHeaderMode = filterv3.ProcessingMode_SEND // the cookie goes with them
 	}

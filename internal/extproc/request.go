@@ -79,14 +79,11 @@ func valueOf(f *corev3.HeaderValue) string {
 
 // sourceOf is the client's address, if Envoy was asked to send it.
 func sourceOf(in *extprocv3.ProcessingRequest) netip.Addr {
-	for _, attributes := range in.GetAttributes() {
-		if v, ok := attributes.GetFields()[sourceAttribute]; ok {
-			if addr, err := netip.ParseAddrPort(v.GetStringValue()); err == nil {
-				return addr.Addr()
-			}
-		}
+	addr, err := netip.ParseAddrPort(attribute(in, sourceAttribute).GetStringValue())
+	if err != nil {
+		return netip.Addr{}
 	}
-	return netip.Addr{}
+	return addr.Addr()
 }
 
 // contentLength is the announced length of the body, where there is one.

@@ -42,7 +42,11 @@ func httpFilters(o filterOptions) []*yaml.Node {
 		filterOptions
 		MessageTimeout                              string
 		EndpointHeader, ServiceHeader, PortMetadata string
-	}{o, seconds(o.MessageTimeout), extproc.EndpointHeader, extproc.ServiceHeader, extproc.PortMetadata})
+		MetadataNamespace, PickMetadata             string
+	}{
+		o, seconds(o.MessageTimeout), extproc.EndpointHeader, extproc.ServiceHeader, extproc.PortMetadata,
+		extproc.MetadataNamespace, extproc.PickMetadata,
+	})
 	if err != nil {
 		panic(fmt.Sprintf("generate: filters.yaml: %v", err))
 	}

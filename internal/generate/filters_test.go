@@ -67,7 +67,7 @@ func TestFiltersStandInTheOrderThatIsNeeded(t *testing.T) {
 		}
 		names = append(names, f.Name)
 	}
-	if got, want := strings.Join(names, " "), "remora.strip remora.ext_proc remora.closed remora.session remora.hide"; got != want {
+	if got, want := strings.Join(names, " "), "remora.strip remora.served remora.ext_proc remora.closed remora.session remora.hide"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }

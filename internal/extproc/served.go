@@ -1,0 +1,125 @@
+package extproc
+
+import (
+	"strconv"
+	"strings"
+
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/remora-proxy/remora/internal/affinity"
+	"github.com/remora-proxy/remora/internal/session"
+)
+
+// Envoy's dynamic metadata with what a decision was: Envoy gets it with the decision, and gives it back with a report.
+const (
+	MetadataNamespace = "remora"
+	PickMetadata      = "pick"
+)
+
+// Attributes that a report must have, in the filter's response_attributes.
+const (
+	addressAttribute  = "upstream.address"
+	attemptsAttribute = "upstream.request_attempt_count"
+	detailsAttribute  = "response.code_details"
+)
+
+// sessionLetters stand for the states of a session in a pick's text.
+const sessionLetters = "-nem"
+
+// A pick's text: a letter for the session's state, the session's key and the endpoint's identity with pickDigits hexadecimal digits
+// each, and the service's name. No user's name is in it.
+const pickDigits = 16
+
+func appendPick(to []byte, p affinity.Pick) []byte {
+	to = append(to, sessionLetters[p.Session])
+	to = appendHex(to, uint64(p.Key))
+	to = appendHex(to, p.Endpoint)
+	return append(to, p.Service...)
+}
+
+func appendHex(to []byte, n uint64) []byte {
+	const digits = "0123456789abcdef"
+	for shift := 60; shift >= 0; shift -= 4 {
+		to = append(to, digits[n>>shift&15])
+	}
+	return to
+}
+
+func parsePick(text string) (p affinity.Pick, ok bool) {
+	if len(text) <= 1+2*pickDigits {
+		return p, false
+	}
+	state := strings.IndexByte(sessionLetters, text[0])
+	key, err := strconv.ParseUint(text[1:1+pickDigits], 16, 64)
+	endpoint, err2 := strconv.ParseUint(text[1+pickDigits:1+2*pickDigits], 16, 64)
+	if state < 0 || err != nil || err2 != nil {
+		return p, false
+	}
+	return affinity.Pick{
+		Service: text[1+2*pickDigits:], Key: session.Key(key), Endpoint: endpoint, Session: affinity.SessionState(state),
+	}, true
+}
+
+// addPick adds the dynamic metadata that goes with a decision.
+func addPick(out *extprocv3.ProcessingResponse, p affinity.Pick) {
+	text := structpb.NewStringValue(string(appendPick(make([]byte, 0, 1+2*pickDigits+len(p.Service)), p)))
+	pick := structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{PickMetadata: text}})
+	if out.DynamicMetadata == nil {
+		out.DynamicMetadata = &structpb.Struct{Fields: make(map[string]*structpb.Value, 1)}
+	}
+	out.DynamicMetadata.Fields[MetadataNamespace] = pick
+}
+
+// isReport reports whether a stream's first message tells what became of a request that another stream decided.
+func isReport(in *extprocv3.ProcessingRequest) bool {
+	return in.GetResponseHeaders() != nil && attribute(in, detailsAttribute) != nil
+}
+
+// report takes over what Envoy did with a request that was decided before, by this processor or by another one. The response goes on
+// whatever the report says.
+func (s *Server) report(in *extprocv3.ProcessingRequest) *extprocv3.ProcessingResponse {
+	s.stats.reports.Add(1)
+	pick, ok := parsePick(in.GetMetadataContext().GetFilterMetadata()[MetadataNamespace].GetFields()[PickMetadata].GetStringValue())
+	if ok {
+		_, _, ok = s.engine.Served(pick, usedOf(in), s.now())
+	}
+	if !ok {
+		s.stats.uselessReports.Add(1)
+	}
+	return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ResponseHeaders{ResponseHeaders: &extprocv3.HeadersResponse{}}}
+}
+
+// usedOf is which host Envoy used. It comes from Envoy's own account of the request, not from the response: what a replica writes
+// in its headers has no part in it.
+func usedOf(in *extprocv3.ProcessingRequest) affinity.Used {
+	u := affinity.Used{
+		Addr:     attribute(in, addressAttribute).GetStringValue(),
+		Attempts: int(attribute(in, attemptsAttribute).GetNumberValue()),
+	}
+	// Envoy's response code details: "upstream_reset_before_response_started{connection_timeout}", and more behind "|" at times.
+	reset, ok := strings.CutPrefix(attribute(in, detailsAttribute).GetStringValue(), "upstream_reset_before_response_started{")
+	if !ok {
+		return u
+	}
+	if i := strings.IndexAny(reset, "|}"); i >= 0 {
+		reset = reset[:i]
+	}
+	switch reset {
+	case "connection_failure", "local_connection_failure", "remote_connection_failure", "connection_timeout":
+		u.Unreached = true
+	case "overflow":
+		u.Addr = "" // a circuit breaker kept the request from a host that may be well
+	}
+	return u
+}
+
+// attribute is one of the attributes that Envoy sends; nil when it does not.
+func attribute(in *extprocv3.ProcessingRequest, name string) *structpb.Value {
+	for _, attributes := range in.GetAttributes() {
+		if v, ok := attributes.GetFields()[name]; ok {
+			return v
+		}
+	}
+	return nil
+}
