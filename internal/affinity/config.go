@@ -51,6 +51,7 @@ type ServiceConfig struct {
 	DrainDeadline time.Duration
 	SessionHeader string
 	Endpoints     []EndpointConfig
+	HTTP2         bool   // its endpoints speak HTTP/2 from the first byte, where the front door can
 	Missing       string // why the service cannot be used (unknown host, unknown subset); such a service answers 503
 }
 

@@ -1,27 +1,26 @@
 package decisiontest_test
 
 import (
+	"fmt"
 	"net"
-	"os"
-	"strings"
+	"net/netip"
 	"testing"
 
+	"github.com/remora-proxy/remora/internal/affinity"
 	"github.com/remora-proxy/remora/internal/decisiontest"
 	"github.com/remora-proxy/remora/internal/envoytest"
 	"github.com/remora-proxy/remora/internal/extproc"
+	"github.com/remora-proxy/remora/internal/generate"
 )
 
-// TestEnvoy runs the scripts through a real Envoy with the configuration of examples/envoy, which asks the external processor.
-// Not the script "down": the processor is not told which host Envoy reached, so a dead replica keeps its sessions.
+// TestEnvoy runs the scripts through a real Envoy with the configuration that `remora generate envoy` prints, which asks the
+// external processor. Not the script "down": the processor is not told which host Envoy reached, so a dead replica keeps its
+// sessions.
 func TestEnvoy(t *testing.T) {
-	example, err := os.ReadFile("../../examples/envoy/envoy.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	decisiontest.Run(t, func(t *testing.T) decisiontest.Door { return newEnvoyDoor(t, string(example)) }, "down")
+	decisiontest.Run(t, func(t *testing.T) decisiontest.Door { return newEnvoyDoor(t) }, "down")
 }
 
-func newEnvoyDoor(t *testing.T, config string) *wireDoor {
+func newEnvoyDoor(t *testing.T) *wireDoor {
 	d := newWireDoor(t)
 	p, err := extproc.New(extproc.Config{Engine: d.engine, Now: d.time})
 	if err != nil {
@@ -41,31 +40,29 @@ func newEnvoyDoor(t *testing.T, config string) *wireDoor {
 			t.Error(err)
 		}
 	})
-	d.addr = envoytest.Start(t, d.adapt(t, config, ln.Addr().String())).Addr
-	return d
-}
-
-// adapt changes what has to be another one in a test: the ports, and a third replica of each service.
-func (d *wireDoor) adapt(t *testing.T, config, processor string) string {
-	t.Helper()
-	_, port, err := net.SplitHostPort(processor)
+	anyPort := netip.MustParseAddrPort("127.0.0.1:0")
+	text, err := generate.Envoy(d.everything(), generate.EnvoyOptions{
+		Listen: func(uint16) netip.AddrPort { return anyPort }, Admin: anyPort, Processors: []string{ln.Addr().String()},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	replace := func(old, changed string, n int) {
-		t.Helper()
-		if strings.Count(config, old) != n {
-			t.Fatalf("the example has %d times %q, want %d", strings.Count(config, old), old, n)
+	d.addr = envoytest.Start(t, text).Addr
+	return d
+}
+
+// everything is the services of all scripts, each with all the replicas that it has in any of them.
+func (d *wireDoor) everything() *affinity.Config {
+	c := &affinity.Config{Listeners: []affinity.Listener{{Port: 80}}}
+	for i := 1; i <= 3; i++ {
+		s := affinity.ServiceConfig{
+			Name: fmt.Sprintf("backend-%d.default.svc.cluster.local:%s", i, scriptPort),
+			Key:  affinity.Key{Kind: affinity.SourceIPKey}, // as in one script: Envoy has to send the client's address
 		}
-		config = strings.ReplaceAll(config, old, changed)
+		for j := 1; j <= 3; j++ {
+			s.Endpoints = append(s.Endpoints, affinity.EndpointConfig{Addr: fmt.Sprintf("127.0.%d.%d:%s", i, j, d.port)})
+		}
+		c.Services = append(c.Services, s)
 	}
-	replace("{address: 127.0.0.1, port_value: 8080}", "{address: 127.0.0.1, port_value: 0}", 1)
-	replace("{address: 127.0.0.1, port_value: 9002}", "{address: 127.0.0.1, port_value: "+port+"}", 1)
-	for _, service := range []string{"127.0.1.", "127.0.2.", "127.0.3."} {
-		const before, behind = "        - endpoint: {address: {socket_address: {address: ", ", port_value: 8080}}}\n"
-		second := before + service + "2" + behind
-		replace(second, second+before+service+"3"+behind, 1)
-	}
-	replace("port_value: 8080}", "port_value: "+d.port+"}", len(scriptReplicas))
-	return config
+	return c
 }

@@ -62,12 +62,16 @@ func Validate(t testing.TB, config string) {
 	}
 }
 
-// Start runs an Envoy with a configuration (YAML) that has one listener and no admin API, until the test has ended.
+// Start runs an Envoy with a configuration (YAML) that has one listener, until the test has ended. It gets an admin API where the
+// configuration has none.
 func Start(t testing.TB, config string) *Envoy {
 	t.Helper()
 	admin := filepath.Join(t.TempDir(), "admin")
 	e := &Envoy{}
-	cmd := exec.Command(Binary(t), "-c", write(t, config+"\nadmin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}\n"),
+	if !strings.Contains("\n"+config, "\nadmin:") {
+		config += "\nadmin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}\n"
+	}
+	cmd := exec.Command(Binary(t), "-c", write(t, config),
 		"--admin-address-path", admin, "--concurrency", "2", "--disable-hot-restart")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // signals to the test's terminal are not for it
 	stderr, err := cmd.StderrPipe()

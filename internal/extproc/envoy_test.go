@@ -6,7 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
+	"net/netip"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -17,48 +17,22 @@ import (
 	"github.com/remora-proxy/remora/internal/doortest"
 	"github.com/remora-proxy/remora/internal/envoytest"
 	"github.com/remora-proxy/remora/internal/extproc"
+	"github.com/remora-proxy/remora/internal/generate"
 	"github.com/remora-proxy/remora/internal/session"
 )
 
 // patience is how long a test waits for what must happen.
 const patience = 20 * time.Second
 
-// example is the Envoy that the manual describes.
-func example(t *testing.T) string {
-	t.Helper()
-	text, err := os.ReadFile("../../examples/envoy/envoy.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
-
-// configure is the example with a listener on a free port, a processor, and clusters for the services of c.
+// configure is what `remora generate envoy` prints for c, with a listener on a free port.
 func configure(t *testing.T, processor string, c *affinity.Config) string {
 	t.Helper()
-	text, _, found := strings.Cut(example(t), "  - name: backend-1.default")
-	if !found {
-		t.Fatal("the example has no cluster of backend-1")
-	}
-	_, port, err := net.SplitHostPort(processor)
+	anyPort := netip.MustParseAddrPort("127.0.0.1:0")
+	text, err := generate.Envoy(c, generate.EnvoyOptions{
+		Listen: func(uint16) netip.AddrPort { return anyPort }, Admin: anyPort, Processors: []string{processor},
+	})
 	if err != nil {
 		t.Fatal(err)
-	}
-	text = strings.Replace(text, "port_value: 8080}", "port_value: 0}", 1)
-	text = strings.Replace(text, "port_value: 9002}", "port_value: "+port+"}", 1)
-	for i := range c.Services {
-		svc := &c.Services[i]
-		text += fmt.Sprintf("  - name: %s\n    type: STATIC\n    connect_timeout: 2s\n    load_assignment:\n      cluster_name: %[1]s\n      endpoints:\n      - lb_endpoints:\n", svc.Name)
-		if len(svc.Endpoints) == 0 {
-			text = strings.TrimSuffix(text, "\n      - lb_endpoints:\n") + " []\n"
-		}
-		for _, ep := range svc.Endpoints {
-			host, port, err := net.SplitHostPort(ep.Addr)
-			if err != nil {
-				t.Fatal(err)
-			}
-			text += fmt.Sprintf("        - endpoint: {address: {socket_address: {address: %s, port_value: %s}}}\n", host, port)
-		}
 	}
 	return text
 }
@@ -87,7 +61,7 @@ func newDoor(t *testing.T, c affinity.Config, change ...string) *door {
 	text := configure(t, serve(t, extproc.Config{Engine: d.engine, Now: d.now}), &c)
 	for i := 0; i < len(change); i += 2 {
 		if strings.Count(text, change[i]) != 1 {
-			t.Fatalf("the example does not have %q once", change[i])
+			t.Fatalf("the configuration does not have %q once", change[i])
 		}
 		text = strings.Replace(text, change[i], change[i+1], 1)
 	}
@@ -147,8 +121,6 @@ func (d *door) waitInFlight(t *testing.T, n int) {
 		}
 	}
 }
-
-func TestTheExampleIsAcceptedByEnvoy(t *testing.T) { envoytest.Validate(t, example(t)) }
 
 // TestBadInput runs the suite of bad input through Envoy. Left out is what needs to know that Envoy could not connect: it is
 // Envoy then that answers 503.

@@ -1,24 +1,14 @@
 package generate
 
 import (
-	_ "embed"
 	"fmt"
 	"strconv"
-	"strings"
-	"text/template"
 	"time"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/remora-proxy/remora/internal/extproc"
 )
-
-// filtersText is the HTTP filters, a template of a YAML sequence with the fields of filterOptions.
-//
-//go:embed filters.yaml
-var filtersText string
-
-var filtersTemplate = template.Must(template.New("filters.yaml").Parse(filtersText))
 
 // filterOptions are what differs from one Envoy to another. Cluster must be set; a zero field otherwise means what it says.
 type filterOptions struct {
@@ -31,14 +21,12 @@ type filterOptions struct {
 	MessageTimeout time.Duration // for one answer of the processor; 0: one second
 }
 
-// httpFilters are Envoy's HTTP filters for Remora, in their order, without the router that has to follow. Each is a mapping with
-// the members "name" and "typed_config", and the comments that say why it is there.
-func httpFilters(o filterOptions) []*yaml.Node {
+// filters is filters.yaml: Envoy's HTTP filters for Remora as a YAML sequence, in their order, without the router that has to follow.
+func filters(o filterOptions) string {
 	if o.MessageTimeout == 0 {
 		o.MessageTimeout = time.Second // longer than it takes to find out that a processor has stopped, and to ask another
 	}
-	var text strings.Builder
-	err := filtersTemplate.Execute(&text, struct {
+	return render("filters.yaml", struct {
 		filterOptions
 		MessageTimeout                              string
 		EndpointHeader, ServiceHeader, PortMetadata string
@@ -47,12 +35,22 @@ func httpFilters(o filterOptions) []*yaml.Node {
 		o, seconds(o.MessageTimeout), extproc.EndpointHeader, extproc.ServiceHeader, extproc.PortMetadata,
 		extproc.MetadataNamespace, extproc.PickMetadata,
 	})
-	if err != nil {
-		panic(fmt.Sprintf("generate: filters.yaml: %v", err))
-	}
+}
+
+// httpFilters is filters as nodes: each a mapping with the members "name" and "typed_config", and the comments that say why it is
+// there.
+func httpFilters(o filterOptions) []*yaml.Node { return sequence(filters(o)) }
+
+// attemptFilters is attempts.yaml: the HTTP filters for each attempt to send a request (upstream_http_filters of the router), as a
+// YAML sequence with the codec at its end. They need include_request_attempt_count on the virtual hosts. sessionHeaders are
+// the headers that tell replicas of sessions.
+func attemptFilters(sessionHeaders []string) string { return render("attempts.yaml", sessionHeaders) }
+
+// sequence is the nodes of a YAML sequence.
+func sequence(text string) []*yaml.Node {
 	var document yaml.Node
-	if err := yaml.Unmarshal([]byte(text.String()), &document); err != nil {
-		panic(fmt.Sprintf("generate: filters.yaml: %v\n%s", err, text.String()))
+	if err := yaml.Unmarshal([]byte(text), &document); err != nil {
+		panic(fmt.Sprintf("generate: %v in\n%s", err, text))
 	}
 	return document.Content[0].Content
 }

@@ -32,7 +32,7 @@ func TestFilters(t *testing.T) {
 		{"cookies", filterOptions{SetsCookies: true}, "response_header_mode: SEND #", "response_header_mode: SKIP"},
 		{"the client's address", filterOptions{SourceAddress: true}, "request_attributes: [source.address] #", ""},
 		{"a timeout", filterOptions{MessageTimeout: 1250 * time.Millisecond}, "message_timeout: 1.25s", "message_timeout: 1s"},
-		{"the cluster", filterOptions{}, `envoy_grpc: {cluster_name: "outbound|9002||remora.default.svc.cluster.local"}`, ""},
+		{"the cluster", filterOptions{}, `envoy_grpc: {cluster_name: outbound|9002||remora.default.svc.cluster.local}`, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := text(tt.options)

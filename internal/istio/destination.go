@@ -74,8 +74,8 @@ func (c *compiler) describe(sc *affinity.ServiceConfig, s *service) {
 		sc.Missing = fmt.Sprintf("%s has no port %d (it has %s)", s.name, sc.Port, s.portList())
 		return
 	}
-	if port.http2 {
-		c.warnAt(s.object, port.field, fmt.Sprintf("port %d is for HTTP/2 or gRPC, and requests go to it in HTTP/1.1", sc.Port), "")
+	if sc.HTTP2 = port.http2; sc.HTTP2 {
+		c.warnAt(s.object, port.field, fmt.Sprintf("port %d is for HTTP/2 or gRPC, and remora serve sends requests to it in HTTP/1.1", sc.Port), "")
 	}
 	var wanted *subset
 	rule := c.rules.find(s, c.namespace)

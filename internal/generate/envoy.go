@@ -1,0 +1,248 @@
+package generate
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/remora-proxy/remora/internal/affinity"
+	"github.com/remora-proxy/remora/internal/extproc"
+)
+
+// EnvoyOptions are what a configuration of Envoy needs beyond Remora's own.
+type EnvoyOptions struct {
+	Listen     func(gateway uint16) netip.AddrPort // where Envoy listens for a port of the Gateways' servers
+	Admin      netip.AddrPort                      // of Envoy's admin API; the zero value: none
+	Processors []string                            // HOST:PORT of each external processor, at least one
+	TLS        *ProcessorTLS                       // nil: the processors are spoken to in plain text
+	// XDS has Envoy ask the processor for the services and their endpoints; otherwise both stand in the configuration.
+	XDS bool
+	// Names are what some addresses of endpoints stand for: host names that Envoy resolves itself.
+	Names map[netip.Addr]string
+}
+
+// ProcessorTLS is how Envoy and the processors trust each other. Files are on Envoy's machine.
+type ProcessorTLS struct {
+	CA               string // file with the certificates that the processors' are checked by
+	Name             string // DNS name in the processors' certificates
+	Certificate, Key string // files with Envoy's own; empty: it shows none
+}
+
+// processorCluster is Envoy's name of the processors' cluster.
+const processorCluster = "remora"
+
+// Envoy is the whole static configuration of an Envoy (YAML) for Remora's configuration c.
+func Envoy(c *affinity.Config, o EnvoyOptions) (string, error) {
+	if len(c.Listeners) == 0 {
+		return "", errors.New("no Gateway has a server, so there is nothing to listen for; add a Gateway")
+	}
+	p, err := newProcessor(o)
+	if err != nil {
+		return "", err
+	}
+	data := envoyData{Processor: p, XDS: o.XDS, Attempts: attemptFilters(sessionHeaders(c)), ServiceHeader: extproc.ServiceHeader}
+	if data.Hashes, err = hashes(c); err != nil {
+		return "", err
+	}
+	if o.Admin.IsValid() {
+		data.Admin = &o.Admin
+	}
+	for _, l := range c.Listeners {
+		data.Listeners = append(data.Listeners, envoyListener{l.Port, o.Listen(l.Port), filters(filterOptions{
+			Cluster: processorCluster, Port: l.Port, SetsCookies: usesKey(c, func(k affinity.Key) bool { return k.SetTTL }),
+			SourceAddress: usesKey(c, func(k affinity.Key) bool { return k.Kind == affinity.SourceIPKey }),
+		})})
+	}
+	if !o.XDS {
+		if data.Clusters, err = clusters(c, false, o.Names); err != nil {
+			return "", err
+		}
+	}
+	return render("envoy.yaml", data) + "\n", nil
+}
+
+// envoyData is what envoy.yaml is filled with.
+type envoyData struct {
+	Admin         *netip.AddrPort
+	XDS           bool
+	Listeners     []envoyListener
+	Attempts      string // YAML
+	Hashes        []string
+	ServiceHeader string
+	Processor     *processor
+	Clusters      string // YAML; empty: none
+}
+
+type envoyListener struct {
+	Gateway uint16 // port of the Gateway's server
+	Listen  netip.AddrPort
+	Filters string // YAML
+}
+
+// processor is the cluster of the processors.
+type processor struct {
+	Name, Type string
+	Several    bool
+	TLS        *ProcessorTLS
+	Endpoints  []envoyEndpoint
+}
+
+func newProcessor(o EnvoyOptions) (*processor, error) {
+	p := &processor{Name: processorCluster, Type: "STATIC", Several: len(o.Processors) > 1, TLS: o.TLS}
+	for _, at := range o.Processors {
+		e, err := parseEndpoint(at)
+		if err != nil || e.Port == 0 {
+			return nil, fmt.Errorf("%q is not the address of a processor; give HOST:PORT, for example 127.0.0.1:9002", at)
+		}
+		if _, err := netip.ParseAddr(e.Host); err != nil {
+			p.Type = "STRICT_DNS"
+		}
+		p.Endpoints = append(p.Endpoints, e)
+	}
+	return p, nil
+}
+
+// envoyEndpoint is one address that Envoy connects to.
+type envoyEndpoint struct {
+	Host     string // IP address or name
+	Port     uint16
+	Weight   uint32 // 0: as all others
+	Draining bool
+}
+
+func parseEndpoint(addr string) (envoyEndpoint, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return envoyEndpoint{}, err
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if host == "" || err != nil {
+		return envoyEndpoint{}, fmt.Errorf("%q is not HOST:PORT", addr)
+	}
+	return envoyEndpoint{Host: host, Port: uint16(n)}, nil
+}
+
+// sessionHeaders are the headers that tell replicas of sessions, each once.
+func sessionHeaders(c *affinity.Config) []string {
+	var names []string
+	for i := range c.Services {
+		names = append(names, cmp.Or(c.Services[i].SessionHeader, affinity.DefaultSessionHeader))
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func usesKey(c *affinity.Config, is func(affinity.Key) bool) bool {
+	return slices.ContainsFunc(c.Services, func(s affinity.ServiceConfig) bool { return is(s.Key) })
+}
+
+// hashes are hash policies of a route for all services: of each key that sessions stick by, in flow style. Where services have
+// different keys, a request may be hashed by one that is not its service's; that too finds the same replica for the same request.
+func hashes(c *affinity.Config) ([]string, error) {
+	var out []string
+	for i := range c.Services {
+		key := c.Services[i].Key
+		name, err := scalar(key.Name)
+		if err != nil {
+			return nil, err
+		}
+		var policy string
+		switch key.Kind {
+		case affinity.HeaderKey:
+			policy = "{header: {header_name: " + name + "}}"
+		case affinity.CookieKey:
+			policy = "{cookie: {name: " + name + "}}"
+		case affinity.QueryKey:
+			policy = "{query_parameter: {name: " + name + "}}"
+		case affinity.SourceIPKey:
+			policy = "{connection_properties: {source_ip: true}}"
+		case affinity.NoKey:
+			continue
+		}
+		if !slices.Contains(out, policy) {
+			out = append(out, policy)
+		}
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
+// cluster is what clusters.yaml is filled with.
+type cluster struct {
+	Name, Type   string
+	LoadBalancer string
+	HTTP2        bool
+	Endpoints    []envoyEndpoint
+}
+
+// clusters are the services that can be used, as Envoy's clusters: a YAML sequence, empty where there are none.
+func clusters(c *affinity.Config, eds bool, names map[netip.Addr]string) (string, error) {
+	var list []cluster
+	for i := range c.Services {
+		s := &c.Services[i]
+		if s.Missing != "" {
+			continue // Remora answers for it
+		}
+		k := cluster{Name: s.Name, Type: "STATIC", LoadBalancer: loadBalancer(s), HTTP2: s.HTTP2}
+		if eds {
+			k.Type = "EDS"
+		} else {
+			var err error
+			if k.Endpoints, err = envoyEndpoints(s, names); err != nil {
+				return "", err
+			}
+			if slices.ContainsFunc(k.Endpoints, envoyEndpoint.isName) {
+				k.Type = "STRICT_DNS"
+			}
+		}
+		list = append(list, k)
+	}
+	slices.SortFunc(list, func(a, b cluster) int { return strings.Compare(a.Name, b.Name) })
+	return render("clusters.yaml", list), nil
+}
+
+func (e envoyEndpoint) isName() bool {
+	_, err := netip.ParseAddr(e.Host)
+	return err != nil
+}
+
+// envoyEndpoints are the endpoints of a service, each address once: Envoy does not tell incarnations apart.
+func envoyEndpoints(s *affinity.ServiceConfig, names map[netip.Addr]string) ([]envoyEndpoint, error) {
+	var out []envoyEndpoint
+	for _, in := range s.Endpoints {
+		e, err := parseEndpoint(in.Addr)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", s.Name, err)
+		}
+		if addr, err := netip.ParseAddr(e.Host); err == nil && names[addr] != "" {
+			e.Host = names[addr]
+		}
+		e.Weight, e.Draining = in.Weight, in.State == affinity.Draining
+		at := slices.IndexFunc(out, func(o envoyEndpoint) bool { return o.Host == e.Host && o.Port == e.Port })
+		switch {
+		case at < 0:
+			out = append(out, e)
+		case out[at].Draining:
+			out[at] = e
+		}
+	}
+	return out, nil
+}
+
+// loadBalancer is how Envoy chooses where Remora's choice cannot be reached.
+func loadBalancer(s *affinity.ServiceConfig) string {
+	switch {
+	case s.Key.Kind != affinity.NoKey:
+		return "RING_HASH"
+	case s.LoadBalancer == affinity.RoundRobin:
+		return "ROUND_ROBIN"
+	case s.LoadBalancer == affinity.Random:
+		return "RANDOM"
+	}
+	return "LEAST_REQUEST"
+}

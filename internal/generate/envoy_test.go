@@ -1,0 +1,111 @@
+package generate_test
+
+import (
+	"flag"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/remora-proxy/remora/internal/app"
+	"github.com/remora-proxy/remora/internal/envoytest"
+	"github.com/remora-proxy/remora/internal/generate"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+const example = "../../examples/hit-backend"
+
+// defaults are the options of `remora generate envoy` without a flag.
+func defaults() generate.EnvoyOptions {
+	return generate.EnvoyOptions{
+		Listen: func(gateway uint16) netip.AddrPort {
+			return netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), app.Ports{}.Listen(gateway))
+		},
+		Admin:      netip.MustParseAddrPort("127.0.0.1:19000"),
+		Processors: []string{"127.0.0.1:9002"},
+	}
+}
+
+// envoy is what the command prints for files.
+func envoy(t *testing.T, path string, o generate.EnvoyOptions) string {
+	t.Helper()
+	loaded := app.Load([]string{path}, nil)
+	if loaded.Diagnostics.HasErrors() {
+		t.Fatal(loaded.Diagnostics.Err())
+	}
+	c, names := loaded.Named()
+	o.Names = names
+	text, err := generate.Envoy(c, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// TestEnvoy compares the output with golden files, and has the real Envoy accept it.
+func TestEnvoy(t *testing.T) {
+	for _, tt := range []struct {
+		name, input, golden string
+		change              func(*generate.EnvoyOptions)
+	}{
+		{"the example that the manual shows is the output for the use case", example, "../../examples/envoy/envoy.yaml", func(*generate.EnvoyOptions) {}},
+		{"every kind of service", "testdata/everything.yaml", "testdata/envoy/everything.yaml", func(*generate.EnvoyOptions) {}},
+		{"services by xDS, two processors with TLS, everywhere", "testdata/everything.yaml", "testdata/envoy/xds.yaml", func(o *generate.EnvoyOptions) {
+			o.XDS = true
+			o.Processors = []string{"remora-0.example.com:9002", "[fd00::9]:9002"}
+			o.TLS = &generate.ProcessorTLS{CA: "testdata/ca.pem", Name: "remora.example.com"}
+			o.Admin = netip.AddrPort{}
+			o.Listen = func(gateway uint16) netip.AddrPort { return netip.AddrPortFrom(netip.IPv6Unspecified(), gateway) }
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o := defaults()
+			tt.change(&o)
+			got := envoy(t, tt.input, o)
+			if again := envoy(t, tt.input, o); got != again {
+				t.Error("a second run gives another output")
+			}
+			envoytest.Validate(t, got)
+			if *update {
+				if err := os.WriteFile(tt.golden, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			want, err := os.ReadFile(tt.golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != string(want) {
+				t.Errorf("differs from %s; run with -update and look at the difference. Got:\n%s", tt.golden, got)
+			}
+		})
+	}
+}
+
+// TestNoTabAndNoTrailingSpace keeps what is printed tidy.
+func TestNoTabAndNoTrailingSpace(t *testing.T) {
+	for _, line := range strings.Split(envoy(t, "testdata/everything.yaml", defaults()), "\n") {
+		if strings.Contains(line, "\t") || strings.TrimRight(line, " ") != line {
+			t.Errorf("%q", line)
+		}
+	}
+}
+
+func TestWhatEnvoyCannotBeGivenIsAnError(t *testing.T) {
+	loaded := app.Load([]string{example}, nil)
+	for _, at := range []string{"", "127.0.0.1", ":9002", "127.0.0.1:0", "127.0.0.1:x"} {
+		c, _ := loaded.Named()
+		o := defaults()
+		o.Processors = []string{at}
+		if _, err := generate.Envoy(c, o); err == nil || !strings.Contains(err.Error(), "HOST:PORT") {
+			t.Errorf("processor %q: %v", at, err)
+		}
+	}
+	c, _ := loaded.Named()
+	c.Listeners = nil
+	if _, err := generate.Envoy(c, defaults()); err == nil || !strings.Contains(err.Error(), "add a Gateway") {
+		t.Errorf("no Gateway: %v", err)
+	}
+}
