@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -13,32 +14,17 @@ import (
 	"github.com/remora-proxy/remora/internal/envoytest"
 )
 
-// The tests in this file run the processor as its users do, behind a real Envoy with the example's configuration.
+// The tests in this file run the processor as its users do, behind a real Envoy.
 
-// startEnvoy runs an Envoy that asks the processor at an address (ip:port or unix:/path), and returns its URL.
+// startEnvoy runs an Envoy with the configuration that the program prints for it. It asks the processor at an address (ip:port or
+// unix:/path). The result is its URL.
 func startEnvoy(t *testing.T, processor string, backends replicas) string {
 	t.Helper()
-	example, err := os.ReadFile("../../examples/envoy/envoy.yaml")
+	path, err := binary()
 	must(t, err)
-	changes := []string{
-		"{address: 127.0.0.1, port_value: 8080}", "{address: 127.0.0.1, port_value: 0}",
-		"{socket_address: {address: 127.0.0.1, port_value: 9002}}", envoyAddress(t, processor),
-	}
-	for i, address := range backends.addresses {
-		changes = append(changes, fmt.Sprintf("{socket_address: {address: 127.0.1.%d, port_value: 8080}}", i+1), envoyAddress(t, address))
-	}
-	return "http://" + envoytest.Start(t, strings.NewReplacer(changes...).Replace(string(example))).Addr
-}
-
-// envoyAddress writes an address as Envoy's configuration has it.
-func envoyAddress(t *testing.T, address string) string {
-	t.Helper()
-	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		return "{pipe: {path: " + path + "}}"
-	}
-	host, port, err := net.SplitHostPort(address)
+	config, err := exec.Command(path, "generate", "envoy", "-f", configure(t, backends), "--port", "80=0", "--envoy-admin", "127.0.0.1:0", "--processor", processor).Output()
 	must(t, err)
-	return "{socket_address: {address: " + host + ", port_value: " + port + "}}"
+	return "http://" + envoytest.Start(t, string(config)).Addr
 }
 
 // processor runs a processor and waits until it is ready. Its url is not set: that is an Envoy's.

@@ -43,7 +43,7 @@ func newGenerateEnvoy(env Env) *cobra.Command {
 	f.StringVar(&flags.bind, "bind", "127.0.0.1", "IP address that Envoy listens on; 0.0.0.0 or :: for all")
 	f.StringSliceVar(&flags.ports, "port", nil, "GATEWAYPORT=PORT: listen on PORT for a Gateway's server with port GATEWAYPORT; repeatable")
 	f.StringVar(&flags.admin, "envoy-admin", "127.0.0.1:19000", `ip:port of Envoy's admin API, or "off"`)
-	f.StringArrayVar(&o.Processors, "processor", []string{defaultProcessor}, "HOST:PORT of remora extproc; repeatable")
+	f.StringArrayVar(&o.Processors, "processor", []string{defaultProcessor}, "HOST:PORT or unix:/path of remora extproc; repeatable")
 	f.BoolVar(&o.XDS, "xds", false, "let Envoy ask the processor for the services and their endpoints")
 	f.StringVar(&flags.tls.CA, "processor-ca", "", "file on Envoy's machine with the certificates that the processor's is checked by (default: no TLS)")
 	f.StringVar(&flags.tls.Name, "processor-name", "", "DNS name in the processor's certificate")

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"runtime"
 	"strings"
@@ -349,5 +350,52 @@ func TestACookieIsSet(t *testing.T) {
 	resp.Body.Close()
 	if cookies := resp.Cookies(); len(cookies) != 1 || cookies[0].Name != "user" || len(cookies[0].Value) != 32 {
 		t.Errorf("the cookies are %v", cookies)
+	}
+}
+
+// TestAReplicaThatIsDownIsReplacedByARetry: the substitute hears that it does not have the state of its users, and nobody else
+// hears anything.
+func TestAReplicaThatIsDownIsReplacedByARetry(t *testing.T) {
+	const users = 40
+	replicas := map[string]*httptest.Server{}
+	var addresses []string
+	for _, name := range []string{"a", "b"} {
+		replicas[name] = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprintf(w, "%s %s", name, r.Header.Get("X-Remora-Session"))
+		}))
+		defer replicas[name].Close()
+		addresses = append(addresses, replicas[name].Listener.Addr().String())
+	}
+	d := newDoor(t, doortest.Config(addresses))
+	call := func(user int) (name, heard string) {
+		t.Helper()
+		resp, err := http.Post("http://"+d.addr+"/", "application/json", strings.NewReader(fmt.Sprintf(`{"target":"backend-1","username":"user %d"}`, user)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("user %d: got %d %s, %v", user, resp.StatusCode, text, err)
+		}
+		name, heard, _ = strings.Cut(string(text), " ")
+		return name, heard
+	}
+	at := map[int]string{}
+	for user := range users {
+		name, heard := call(user)
+		if at[user] = name; heard != "new" {
+			t.Fatalf("user %d: %s heard %s", user, name, heard)
+		}
+	}
+	replicas["b"].Close()
+	for user := range users {
+		want := "existing"
+		if at[user] == "b" {
+			want = "moved"
+		}
+		if name, heard := call(user); name != "a" || heard != want {
+			t.Errorf("user %d, who was at %s: %s heard %s, want %s", user, at[user], name, heard, want)
+		}
 	}
 }

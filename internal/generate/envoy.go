@@ -18,7 +18,7 @@ import (
 type EnvoyOptions struct {
 	Listen     func(gateway uint16) netip.AddrPort // where Envoy listens for a port of the Gateways' servers
 	Admin      netip.AddrPort                      // of Envoy's admin API; the zero value: none
-	Processors []string                            // HOST:PORT of each external processor, at least one
+	Processors []string                            // HOST:PORT or unix:/path of each external processor, at least one
 	TLS        *ProcessorTLS                       // nil: the processors are spoken to in plain text
 	// XDS has Envoy ask the processor for the services and their endpoints; otherwise both stand in the configuration.
 	XDS bool
@@ -95,20 +95,28 @@ type processor struct {
 func newProcessor(o EnvoyOptions) (*processor, error) {
 	p := &processor{Name: processorCluster, Type: "STATIC", Several: len(o.Processors) > 1, TLS: o.TLS}
 	for _, at := range o.Processors {
+		if path, ok := strings.CutPrefix(at, "unix:"); ok && strings.HasPrefix(path, "/") {
+			p.Endpoints = append(p.Endpoints, envoyEndpoint{Path: path})
+			continue
+		}
 		e, err := parseEndpoint(at)
 		if err != nil || e.Port == 0 {
-			return nil, fmt.Errorf("%q is not the address of a processor; give HOST:PORT, for example 127.0.0.1:9002", at)
-		}
-		if _, err := netip.ParseAddr(e.Host); err != nil {
-			p.Type = "STRICT_DNS"
+			return nil, fmt.Errorf("%q is not the address of a processor; give HOST:PORT or unix:/path, for example 127.0.0.1:9002", at)
 		}
 		p.Endpoints = append(p.Endpoints, e)
+	}
+	if slices.ContainsFunc(p.Endpoints, envoyEndpoint.isName) {
+		p.Type = "STRICT_DNS"
+		if slices.ContainsFunc(p.Endpoints, func(e envoyEndpoint) bool { return e.Path != "" }) {
+			return nil, errors.New("processors cannot be at both a host's name and a Unix socket; give an IP address in place of the name")
+		}
 	}
 	return p, nil
 }
 
 // envoyEndpoint is one address that Envoy connects to.
 type envoyEndpoint struct {
+	Path     string // of a Unix socket; otherwise empty
 	Host     string // IP address or name
 	Port     uint16
 	Weight   uint32 // 0: as all others
@@ -208,7 +216,7 @@ func clusters(c *affinity.Config, eds bool, names map[netip.Addr]string) (string
 
 func (e envoyEndpoint) isName() bool {
 	_, err := netip.ParseAddr(e.Host)
-	return err != nil
+	return e.Path == "" && err != nil
 }
 
 // envoyEndpoints are the endpoints of a service, each address once: Envoy does not tell incarnations apart.

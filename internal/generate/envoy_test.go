@@ -51,6 +51,7 @@ func TestEnvoy(t *testing.T) {
 	}{
 		{"the example that the manual shows is the output for the use case", example, "../../examples/envoy/envoy.yaml", func(*generate.EnvoyOptions) {}},
 		{"every kind of service", "testdata/everything.yaml", "testdata/envoy/everything.yaml", func(*generate.EnvoyOptions) {}},
+		{"a processor at a Unix socket", example, "testdata/envoy/socket.yaml", func(o *generate.EnvoyOptions) { o.Processors = []string{"unix:/run/remora/extproc.sock"} }},
 		{"services by xDS, two processors with TLS, everywhere", "testdata/everything.yaml", "testdata/envoy/xds.yaml", func(o *generate.EnvoyOptions) {
 			o.XDS = true
 			o.Processors = []string{"remora-0.example.com:9002", "[fd00::9]:9002"}
@@ -103,7 +104,12 @@ func TestWhatEnvoyCannotBeGivenIsAnError(t *testing.T) {
 			t.Errorf("processor %q: %v", at, err)
 		}
 	}
+	both := defaults()
+	both.Processors = []string{"unix:/run/remora.sock", "remora.example.com:9002"}
 	c, _ := loaded.Named()
+	if _, err := generate.Envoy(c, both); err == nil || !strings.Contains(err.Error(), "IP address in place of the name") {
+		t.Errorf("a name and a socket: %v", err)
+	}
 	c.Listeners = nil
 	if _, err := generate.Envoy(c, defaults()); err == nil || !strings.Contains(err.Error(), "add a Gateway") {
 		t.Errorf("no Gateway: %v", err)
