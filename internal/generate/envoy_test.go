@@ -1,7 +1,6 @@
-package generate_test
+package generate
 
 import (
-	"flag"
 	"net/netip"
 	"os"
 	"strings"
@@ -9,16 +8,13 @@ import (
 
 	"github.com/remora-proxy/remora/internal/app"
 	"github.com/remora-proxy/remora/internal/envoytest"
-	"github.com/remora-proxy/remora/internal/generate"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
-
-const example = "../../examples/hit-backend"
+const useCase = "../../examples/hit-backend"
 
 // defaults are the options of `remora generate envoy` without a flag.
-func defaults() generate.EnvoyOptions {
-	return generate.EnvoyOptions{
+func envoyDefaults() EnvoyOptions {
+	return EnvoyOptions{
 		Listen: func(gateway uint16) netip.AddrPort {
 			return netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), app.Ports{}.Listen(gateway))
 		},
@@ -27,8 +23,8 @@ func defaults() generate.EnvoyOptions {
 	}
 }
 
-// envoy is what the command prints for files.
-func envoy(t *testing.T, path string, o generate.EnvoyOptions) string {
+// printed is what the command prints for files.
+func printed(t *testing.T, path string, o EnvoyOptions) string {
 	t.Helper()
 	loaded := app.Load([]string{path}, nil)
 	if loaded.Diagnostics.HasErrors() {
@@ -36,7 +32,7 @@ func envoy(t *testing.T, path string, o generate.EnvoyOptions) string {
 	}
 	c, names := loaded.Named()
 	o.Names = names
-	text, err := generate.Envoy(c, o)
+	text, err := Envoy(c, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,24 +43,24 @@ func envoy(t *testing.T, path string, o generate.EnvoyOptions) string {
 func TestEnvoy(t *testing.T) {
 	for _, tt := range []struct {
 		name, input, golden string
-		change              func(*generate.EnvoyOptions)
+		change              func(*EnvoyOptions)
 	}{
-		{"the example that the manual shows is the output for the use case", example, "../../examples/envoy/envoy.yaml", func(*generate.EnvoyOptions) {}},
-		{"every kind of service", "testdata/everything.yaml", "testdata/envoy/everything.yaml", func(*generate.EnvoyOptions) {}},
-		{"a processor at a Unix socket", example, "testdata/envoy/socket.yaml", func(o *generate.EnvoyOptions) { o.Processors = []string{"unix:/run/remora/extproc.sock"} }},
-		{"services by xDS, two processors with TLS, everywhere", "testdata/everything.yaml", "testdata/envoy/xds.yaml", func(o *generate.EnvoyOptions) {
+		{"the example that the manual shows is the output for the use case", useCase, "../../examples/envoy/envoy.yaml", func(*EnvoyOptions) {}},
+		{"every kind of service", "testdata/everything.yaml", "testdata/envoy/everything.yaml", func(*EnvoyOptions) {}},
+		{"a processor at a Unix socket", useCase, "testdata/envoy/socket.yaml", func(o *EnvoyOptions) { o.Processors = []string{"unix:/run/remora/extproc.sock"} }},
+		{"services by xDS, two processors with TLS, everywhere", "testdata/everything.yaml", "testdata/envoy/xds.yaml", func(o *EnvoyOptions) {
 			o.XDS = true
 			o.Processors = []string{"remora-0.example.com:9002", "[fd00::9]:9002"}
-			o.TLS = &generate.ProcessorTLS{CA: "testdata/ca.pem", Name: "remora.example.com"}
+			o.TLS = &ProcessorTLS{CA: "testdata/ca.pem", Name: "remora.example.com"}
 			o.Admin = netip.AddrPort{}
 			o.Listen = func(gateway uint16) netip.AddrPort { return netip.AddrPortFrom(netip.IPv6Unspecified(), gateway) }
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			o := defaults()
+			o := envoyDefaults()
 			tt.change(&o)
-			got := envoy(t, tt.input, o)
-			if again := envoy(t, tt.input, o); got != again {
+			got := printed(t, tt.input, o)
+			if again := printed(t, tt.input, o); got != again {
 				t.Error("a second run gives another output")
 			}
 			envoytest.Validate(t, got)
@@ -87,7 +83,7 @@ func TestEnvoy(t *testing.T) {
 
 // TestNoTabAndNoTrailingSpace keeps what is printed tidy.
 func TestNoTabAndNoTrailingSpace(t *testing.T) {
-	for _, line := range strings.Split(envoy(t, "testdata/everything.yaml", defaults()), "\n") {
+	for _, line := range strings.Split(printed(t, "testdata/everything.yaml", envoyDefaults()), "\n") {
 		if strings.Contains(line, "\t") || strings.TrimRight(line, " ") != line {
 			t.Errorf("%q", line)
 		}
@@ -95,23 +91,23 @@ func TestNoTabAndNoTrailingSpace(t *testing.T) {
 }
 
 func TestWhatEnvoyCannotBeGivenIsAnError(t *testing.T) {
-	loaded := app.Load([]string{example}, nil)
+	loaded := app.Load([]string{useCase}, nil)
 	for _, at := range []string{"", "127.0.0.1", ":9002", "127.0.0.1:0", "127.0.0.1:x"} {
 		c, _ := loaded.Named()
-		o := defaults()
+		o := envoyDefaults()
 		o.Processors = []string{at}
-		if _, err := generate.Envoy(c, o); err == nil || !strings.Contains(err.Error(), "HOST:PORT") {
+		if _, err := Envoy(c, o); err == nil || !strings.Contains(err.Error(), "HOST:PORT") {
 			t.Errorf("processor %q: %v", at, err)
 		}
 	}
-	both := defaults()
+	both := envoyDefaults()
 	both.Processors = []string{"unix:/run/remora.sock", "remora.example.com:9002"}
 	c, _ := loaded.Named()
-	if _, err := generate.Envoy(c, both); err == nil || !strings.Contains(err.Error(), "IP address in place of the name") {
+	if _, err := Envoy(c, both); err == nil || !strings.Contains(err.Error(), "IP address in place of the name") {
 		t.Errorf("a name and a socket: %v", err)
 	}
 	c.Listeners = nil
-	if _, err := generate.Envoy(c, defaults()); err == nil || !strings.Contains(err.Error(), "add a Gateway") {
+	if _, err := Envoy(c, envoyDefaults()); err == nil || !strings.Contains(err.Error(), "add a Gateway") {
 		t.Errorf("no Gateway: %v", err)
 	}
 }
