@@ -14,8 +14,7 @@ import (
 )
 
 // TestEnvoy runs the scripts through a real Envoy with the configuration that `remora generate envoy` prints, which asks the
-// external processor. Not the script "down": the processor is not told which host Envoy reached, so a dead replica keeps its
-// sessions.
+// external processor. Not the script "down": where no replica can be reached, the answer is Envoy's own and has no code.
 func TestEnvoy(t *testing.T) {
 	decisiontest.Run(t, func(t *testing.T) decisiontest.Door { return newEnvoyDoor(t) }, "down")
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -112,15 +113,17 @@ func Start(t testing.TB, config string) *Envoy {
 	return e
 }
 
-// follow keeps the log and tells when Envoy has started.
+// follow keeps the log and tells when Envoy has started: its event loop, and its workers, which wait for what they depend on (the
+// first health checks, xDS).
 func (e *Envoy) follow(lines *bufio.Scanner, started chan<- struct{}) {
-	told := false
+	waiting := []string{"starting main dispatch loop", "starting workers"}
 	for lines.Scan() {
 		e.mu.Lock()
 		e.log = append(e.log, lines.Text())
 		e.mu.Unlock()
-		if !told && strings.Contains(lines.Text(), "starting main dispatch loop") {
-			told = true
+		before := len(waiting)
+		waiting = slices.DeleteFunc(waiting, func(words string) bool { return strings.Contains(lines.Text(), words) })
+		if before > 0 && len(waiting) == 0 {
 			close(started)
 		}
 	}

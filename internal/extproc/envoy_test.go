@@ -26,11 +26,11 @@ import (
 const patience = 20 * time.Second
 
 // configure is what `remora generate envoy` prints for c, with a listener on a free port.
-func configure(t *testing.T, processor string, c *affinity.Config) string {
+func configure(t *testing.T, c *affinity.Config, processors ...string) string {
 	t.Helper()
 	anyPort := netip.MustParseAddrPort("127.0.0.1:0")
 	text, err := generate.Envoy(c, generate.EnvoyOptions{
-		Listen: func(uint16) netip.AddrPort { return anyPort }, Admin: anyPort, Processors: []string{processor},
+		Listen: func(uint16) netip.AddrPort { return anyPort }, Admin: anyPort, Processors: processors,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +59,7 @@ func newDoor(t *testing.T, c affinity.Config, change ...string) *door {
 	if err := d.engine.Apply(snapshot, d.now()); err != nil {
 		t.Fatal(err)
 	}
-	text := configure(t, serve(t, extproc.Config{Engine: d.engine, Now: d.now}), &c)
+	text := configure(t, &c, serve(t, extproc.Config{Engine: d.engine, Now: d.now}))
 	for i := 0; i < len(change); i += 2 {
 		if strings.Count(text, change[i]) != 1 {
 			t.Fatalf("the configuration does not have %q once", change[i])

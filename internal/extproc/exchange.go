@@ -65,7 +65,7 @@ func (s *Server) Process(stream extprocv3.ExternalProcessor_ProcessServer) error
 			return err // the request is over: Envoy has reset the stream, or is gone
 		}
 		if !x.begun && isReport(in) {
-			x.say(s.report(in))
+			x.say(s.report(stream.Context(), in))
 		} else if over && !x.begun {
 			x.refuse(overloaded)
 		} else if err := x.hear(in); err != nil {

@@ -1,10 +1,12 @@
 package extproc
 
 import (
+	"context"
 	"strconv"
 	"strings"
 
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/remora-proxy/remora/internal/affinity"
@@ -78,11 +80,15 @@ func isReport(in *extprocv3.ProcessingRequest) bool {
 
 // report takes over what Envoy did with a request that was decided before, by this processor or by another one. The response goes on
 // whatever the report says.
-func (s *Server) report(in *extprocv3.ProcessingRequest) *extprocv3.ProcessingResponse {
+func (s *Server) report(ctx context.Context, in *extprocv3.ProcessingRequest) *extprocv3.ProcessingResponse {
 	s.stats.reports.Add(1)
+	used := usedOf(in)
 	pick, ok := parsePick(in.GetMetadataContext().GetFilterMetadata()[MetadataNamespace].GetFields()[PickMetadata].GetStringValue())
 	if ok {
-		_, _, ok = s.engine.Served(pick, usedOf(in), s.now())
+		if pick.Session == affinity.SessionExisting && used.Attempts > 1 && metadata.ValueFromIncomingContext(ctx, RetriesMetadata) != nil {
+			pick.Session = affinity.SessionMoved
+		}
+		_, _, ok = s.engine.Served(pick, used, s.now())
 	}
 	if !ok {
 		s.stats.uselessReports.Add(1)

@@ -144,7 +144,7 @@ func TestASessionFollowsTheReplicaThatStoodIn(t *testing.T) {
 	}
 	dead, refuge := first.addr, f.other(first.addr)
 	f.stop(dead)
-	d.expect(t, "ann", refuge, "existing") // Envoy's second attempt says what the first would have said
+	d.expect(t, "ann", refuge, "moved") // as Envoy's second attempt says it
 	if n := d.diverted(affinity.Retry, affinity.Followed); n != 1 {
 		t.Errorf("%d requests were counted, want 1", n)
 	}
@@ -152,7 +152,6 @@ func TestASessionFollowsTheReplicaThatStoodIn(t *testing.T) {
 	if err != nil || view.Endpoint != refuge || view.Diverted == nil || view.Diverted.From != dead || view.Diverted.Why != "retry" {
 		t.Errorf("the session is shown as %+v, %+v, %v", view, view.Diverted, err)
 	}
-	d.expect(t, "ann", refuge, "moved")
 	d.expect(t, "ann", refuge, "existing")
 
 	for i := range 10 {
@@ -249,8 +248,8 @@ func TestAReplicaThatDoesNotAnswerConnections(t *testing.T) {
 	f := newFleet(t, 1)
 	f.addrs = append(f.addrs, hanging(t))
 	c := doortest.Config(f.addrs)
-	d := newDoor(t, c, "    connect_timeout: 2s\n    load_assignment:\n      cluster_name: "+c.Services[0].Name,
-		"    connect_timeout: 0.25s\n    load_assignment:\n      cluster_name: "+c.Services[0].Name)
+	cluster := "  - name: " + c.Services[0].Name + "\n    type: STATIC\n    connect_timeout: "
+	d := newDoor(t, c, cluster+"2s", cluster+"0.25s")
 	for i := range 10 {
 		d.expect(t, fmt.Sprintf("user-%d", i), f.addrs[0], "new")
 	}
@@ -310,9 +309,7 @@ func TestTwoProcessorsShareAnEnvoy(t *testing.T) {
 		d.engine = e
 		processors = append(processors, serve(t, extproc.Config{Engine: e, Now: d.now}))
 	}
-	const endpoint = "{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: %s}}}}"
-	one, other := fmt.Sprintf(endpoint, portOf(t, processors[0])), fmt.Sprintf(endpoint, portOf(t, processors[1]))
-	d.addr = envoytest.Start(t, strings.Replace(configure(t, processors[0], &c), one, one+", "+other, 1)).Addr
+	d.addr = envoytest.Start(t, configure(t, &c, processors...)).Addr
 	users := map[string]string{}
 	for i := range 20 {
 		user := fmt.Sprintf("user-%d", i)
@@ -321,7 +318,7 @@ func TestTwoProcessorsShareAnEnvoy(t *testing.T) {
 	f.stop(f.addrs[0])
 	for user, addr := range users {
 		if addr == f.addrs[0] {
-			d.expect(t, user, f.addrs[1], "existing")
+			d.expect(t, user, f.addrs[1], "moved")
 		}
 		if entry, err := d.engine.Session("backend-1", user, d.now()); err != nil || entry.Endpoint != f.addrs[1] {
 			t.Errorf("%s is shown at %+v, %v", user, entry, err)
@@ -354,8 +351,8 @@ func TestAReportThatFailsFailsNoResponse(t *testing.T) {
 	d := newDoor(t, c, reports+"remora}", reports+`"`+c.Services[0].Name+`"}`)
 	at := d.ask(t, "ann").addr
 	f.stop(at)
-	for range 2 {
-		d.expect(t, "ann", f.other(at), "existing")
+	for range 2 { // the session does not follow, and each attempt says that it is not at home
+		d.expect(t, "ann", f.other(at), "moved")
 	}
 }
 

@@ -35,6 +35,10 @@ const (
 // server the requests came in through, where that is not Config.Port.
 const PortMetadata = "x-remora-port"
 
+// RetriesMetadata is the gRPC metadata of the reporting filter where Envoy changes the session header itself on a retry, from
+// "existing" to "moved". Its value has no meaning.
+const RetriesMetadata = "x-remora-retries"
+
 // Bounds of the gRPC server that are nobody's choice.
 const (
 	maxConnections   = 1024    // Envoy opens one for each of its workers, and more when one is full of streams

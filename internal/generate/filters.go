@@ -17,6 +17,7 @@ type filterOptions struct {
 	FailOpen       bool          // without a processor, requests go on without a decision; otherwise they get 503
 	Strict         bool          // an endpoint that Envoy does not know gets 503; otherwise Envoy's load balancer chooses
 	SetsCookies    bool          // some service has a cookie that Remora sets
+	TellsRetries   bool          // attemptFilters are there: retries tell replicas that a session has moved
 	SourceAddress  bool          // some service's key is the client's address
 	MessageTimeout time.Duration // for one answer of the processor; 0: one second
 }
@@ -31,9 +32,10 @@ func filters(o filterOptions) string {
 		MessageTimeout                              string
 		EndpointHeader, ServiceHeader, PortMetadata string
 		MetadataNamespace, PickMetadata             string
+		RetriesMetadata                             string
 	}{
 		o, seconds(o.MessageTimeout), extproc.EndpointHeader, extproc.ServiceHeader, extproc.PortMetadata,
-		extproc.MetadataNamespace, extproc.PickMetadata,
+		extproc.MetadataNamespace, extproc.PickMetadata, extproc.RetriesMetadata,
 	})
 }
 

@@ -28,6 +28,7 @@ func TestFilters(t *testing.T) {
 		{"the port of the Gateway's server", filterOptions{Port: 443}, `initial_metadata: [{key: x-remora-port, value: "443"}]`, ""},
 		{"open", filterOptions{FailOpen: true}, "failure_mode_allow: true #", "name: remora.closed"},
 		{"closed is 503", filterOptions{}, "abort: {http_status: 503", ""},
+		{"retries that tell", filterOptions{TellsRetries: true}, "initial_metadata: [{key: x-remora-retries, value: moved}] #", ""},
 		{"strict", filterOptions{Strict: true}, "strict: true #", "strict: false #"},
 		{"cookies", filterOptions{SetsCookies: true}, "response_header_mode: SEND #", "response_header_mode: SKIP"},
 		{"the client's address", filterOptions{SourceAddress: true}, "request_attributes: [source.address] #", ""},
