@@ -12,13 +12,15 @@ import (
 	"syscall"
 
 	"github.com/remora-proxy/remora/internal/admin"
+	"github.com/remora-proxy/remora/internal/certificate"
 	"github.com/remora-proxy/remora/internal/extproc"
 )
 
 // Processor is what a processor for Envoy is started with.
 type Processor struct {
-	Listen []Address      // at least one
-	Config extproc.Config // its limits; what else it needs is filled in
+	Listen []Address         // at least one
+	TLS    certificate.Files // Cert is empty: no TLS
+	Config extproc.Config    // its limits; what else it needs is filled in
 }
 
 // Address is where a processor listens: an ip:port, or the path of a Unix socket.
@@ -114,6 +116,10 @@ func (p *program) openProcessor() error {
 	}
 	c := p.o.Processor.Config
 	c.Engine, c.Log, c.Now = p.engine, p.log, p.clock.instant
+	var err error
+	if c.TLS, err = p.keepCertificate(p.o.Processor.TLS); err != nil {
+		return err
+	}
 	processor, err := extproc.New(c)
 	if err != nil {
 		return fmt.Errorf("start the processor: %w", err)

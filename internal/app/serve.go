@@ -30,23 +30,24 @@ const sweepInterval = 100 * time.Millisecond
 
 // program is one running gateway, processor for Envoy, or both.
 type program struct {
-	o         Options
-	log       *slog.Logger
-	clock     clock
-	source    source
-	engine    *affinity.Engine
-	doors     []door
-	gateway   *gateway.Gateway // one of doors, or nil
-	processor *extproc.Server  // one of doors, or nil
-	metrics   *prometheus.Registry
-	board     *board
-	sessions  *sessionFile    // nil: sessions do not outlast the process
-	restored  *session.Loaded // what came from the file, until that is said; nil: nothing
-	swept     broadcast
-	ports     openPorts         // of the gateway
-	envoys    []admin.Listener  // of the processor
-	current   *Loaded           // the configuration in force
-	access    *accesslog.Writer // nil: none
+	o           Options
+	log         *slog.Logger
+	clock       clock
+	source      source
+	engine      *affinity.Engine
+	doors       []door
+	gateway     *gateway.Gateway // one of doors, or nil
+	processor   *extproc.Server  // one of doors, or nil
+	certificate *keptCertificate // the processor's, or nil
+	metrics     *prometheus.Registry
+	board       *board
+	sessions    *sessionFile    // nil: sessions do not outlast the process
+	restored    *session.Loaded // what came from the file, until that is said; nil: nothing
+	swept       broadcast
+	ports       openPorts         // of the gateway
+	envoys      []admin.Listener  // of the processor
+	current     *Loaded           // the configuration in force
+	access      *accesslog.Writer // nil: none
 }
 
 // Serve runs the front doors until ctx is done or a signal says so, and returns nil after a stop that cut nothing off. The configuration's own findings are in the log, and in the error when there is no configuration to start with.
@@ -104,6 +105,7 @@ func (p *program) run(ctx context.Context) error {
 	changes, stopWatching := p.watch() // before the first load, so that no change falls between
 	defer stopWatching()
 	defer p.closeDoors()
+	defer func() { p.certificate.close() }()
 	if err := p.openProcessor(); err != nil {
 		return err
 	}
@@ -136,6 +138,7 @@ func (p *program) run(ctx context.Context) error {
 	var tasks sync.WaitGroup
 	tasks.Go(func() { p.sweep(background) })
 	tasks.Go(func() { p.saveRegularly(background) })
+	tasks.Go(func() { p.followCertificate(background) })
 	resolved := make(chan struct{}, 1)
 	tasks.Go(func() { p.source.resolver.Run(background, func() { nudge(resolved) }) })
 	p.board.notReady("")

@@ -85,6 +85,7 @@ func (p *program) untilStop(ctx context.Context, changes, resolved <-chan struct
 			for len(p.o.Reload) > 0 { // the load that begins now is for these as well
 				<-p.o.Reload
 			}
+			p.reloadCertificate()
 			p.reload(ctx, "SIGHUP")
 		case <-changes:
 			p.reload(ctx, "the files changed")

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/remora-proxy/remora/internal/app"
+	"github.com/remora-proxy/remora/internal/certificate"
 	"github.com/remora-proxy/remora/internal/extproc"
 )
 
@@ -28,8 +29,11 @@ gateway's. The filter sends the request's headers and its buffered body, and not
 complete configuration of an Envoy. 'remora serve --extproc' runs the gateway beside it, on the same sessions.
 
 PATH, reloading, sessions and signals are as with remora serve. On SIGTERM Envoys are told to connect elsewhere, and requests
-in flight keep their sessions until they end, for at most --shutdown-timeout. There is no TLS yet: keep the address to this
-machine, or to a network where everybody is trusted.`
+in flight keep their sessions until they end, for at most --shutdown-timeout.
+
+Without TLS, keep the address to this machine or to a network where everybody is trusted. With --tls-cert and --tls-key Envoys
+connect by TLS 1.3 or 1.2, and with --tls-client-ca they need a certificate of their own. The files are read again when they
+change and on SIGHUP; what cannot be used is refused, and the certificate stays as it was.`
 
 func newExtproc(version string, env Env) *cobra.Command {
 	o := app.Options{Version: version, Stdin: env.Stdin, Processor: &app.Processor{}, EndpointDelay: defaultEndpointDelay}
@@ -40,7 +44,8 @@ func newExtproc(version string, env Env) *cobra.Command {
 		Long:  extprocLong,
 		Example: `  remora extproc -f examples/hit-backend
   remora extproc -f /etc/remora --listen 0.0.0.0:9002 --session-file /var/lib/remora/sessions
-  remora extproc -f /etc/remora --listen unix:/run/remora/extproc.sock`,
+  remora extproc -f /etc/remora --listen unix:/run/remora/extproc.sock
+  remora extproc -f /etc/remora --listen 0.0.0.0:9002 --tls-cert /tls/tls.crt --tls-key /tls/tls.key --tls-client-ca /tls/ca.crt`,
 		Args: noArgs,
 	}
 	processor := processorFlags{listenFlag: "listen"}
@@ -76,6 +81,9 @@ func (pf *processorFlags) add(cmd *cobra.Command, p *app.Processor) {
 	f := cmd.Flags()
 	f.Uint16Var(&p.Config.Port, pf.named("gateway-port"), 80, "port of the Gateway's server that Envoy's requests belong to, where the filter's gRPC metadata x-remora-port does not say")
 	f.StringVar(&p.Config.EndpointHeader, pf.named("endpoint-header"), extproc.EndpointHeader, "header that tells Envoy the endpoint, in lower case: the one that its filter stateful_session reads")
+	f.StringVar(&p.TLS.Cert, pf.named("tls-cert"), "", "PEM file with the certificate that Envoys are shown, and those between it and its authority (default: no TLS)")
+	f.StringVar(&p.TLS.Key, pf.named("tls-key"), "", "PEM file with the certificate's private key")
+	f.StringVar(&p.TLS.ClientCA, pf.named("tls-client-ca"), "", "PEM file with the authorities of Envoys' certificates, which then are required")
 	f.IntVar(&p.Config.MaxRequests, pf.named("max-requests"), 65536, "requests of Envoys in flight; more get 503")
 }
 
@@ -93,6 +101,9 @@ func (pf *processorFlags) apply(p *app.Processor) error {
 		seen[a] = true
 		p.Listen = append(p.Listen, a)
 	}
+	if err := pf.checkTLS(p.TLS); err != nil {
+		return err
+	}
 	switch c := &p.Config; {
 	case c.Port == 0:
 		return usagef("--%sgateway-port 0 is not a port of 1 to 65535", pf.prefix)
@@ -100,6 +111,19 @@ func (pf *processorFlags) apply(p *app.Processor) error {
 		return usagef("--%smax-requests %d is not in 1 to %d", pf.prefix, c.MaxRequests, maxProcessorRequests)
 	case !httpguts.ValidHeaderFieldName(c.EndpointHeader) || c.EndpointHeader != strings.ToLower(c.EndpointHeader):
 		return usagef("--%sendpoint-header %q is not the name of a header in lower case; give one like %s", pf.prefix, c.EndpointHeader, extproc.EndpointHeader)
+	}
+	return nil
+}
+
+// checkTLS checks that the TLS files are all there.
+func (pf *processorFlags) checkTLS(f certificate.Files) error {
+	switch {
+	case f.Cert == "" && f.Key != "":
+		return usagef("--%stls-key is there without --%[1]stls-cert; a key and its certificate belong together", pf.prefix)
+	case f.Cert != "" && f.Key == "":
+		return usagef("--%stls-cert is there without --%[1]stls-key; a certificate and its key belong together", pf.prefix)
+	case f.Cert == "" && f.ClientCA != "":
+		return usagef("--%stls-client-ca is there without --%[1]stls-cert and --%[1]stls-key; without TLS no client can show a certificate", pf.prefix)
 	}
 	return nil
 }

@@ -16,15 +16,21 @@ import (
 
 // The tests in this file run the processor as its users do, behind a real Envoy.
 
-// startEnvoy runs an Envoy with the configuration that the program prints for it. It asks the processor at an address (ip:port or
-// unix:/path). The result is its URL.
-func startEnvoy(t *testing.T, processor string, backends replicas) string {
+// envoyFor is the configuration that the program prints for an Envoy that asks the processor at an address (ip:port or unix:/path).
+func envoyFor(t *testing.T, processor string, backends replicas, flags ...string) string {
 	t.Helper()
 	path, err := binary()
 	must(t, err)
-	config, err := exec.Command(path, "generate", "envoy", "-f", configure(t, backends), "--port", "80=0", "--envoy-admin", "127.0.0.1:0", "--processor", processor).Output()
+	args := []string{"generate", "envoy", "-f", configure(t, backends), "--port", "80=0", "--envoy-admin", "127.0.0.1:0", "--processor", processor}
+	config, err := exec.Command(path, append(args, flags...)...).Output()
 	must(t, err)
-	return "http://" + envoytest.Start(t, string(config)).Addr
+	return string(config)
+}
+
+// startEnvoy runs such an Envoy, and returns its URL.
+func startEnvoy(t *testing.T, processor string, backends replicas) string {
+	t.Helper()
+	return "http://" + envoytest.Start(t, envoyFor(t, processor, backends)).Addr
 }
 
 // processor runs a processor and waits until it is ready. Its url is not set: that is an Envoy's.

@@ -6,6 +6,8 @@
 // allow_mode_override. One gRPC stream is one request:
 //
 //	server.go    the gRPC server: limits, health, graceful stop
+//	tls.go       what an operator gets to know of handshakes that fail
+//	fault.go     what a panic ends
 //	exchange.go  one stream: Plan, wait for the body if the plan says so, Decide, Release
 //	request.go   the engine's view of the request that Envoy describes
 //	reply.go     what Envoy is told: header mutations, or an answer of Remora's own

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -295,6 +296,29 @@ func TestWithoutAConfigurationRequestsAreForOthers(t *testing.T) {
 		if got := say(t, open(t, conn), headers(true, filterv3.ProcessingMode_BUFFERED, "target", "backend-1")); !strings.HasPrefix(got[0], c.answer) {
 			t.Errorf("got %s, want %s", got[0], c.answer)
 		}
+	}
+}
+
+func TestAFaultEndsOneRequest(t *testing.T) {
+	var faulty atomic.Bool
+	conn := connect(t, serve(t, extproc.Config{Engine: newEngine(t), Now: func() session.Instant {
+		if faulty.Load() {
+			panic("a fault")
+		}
+		return 1
+	}}))
+	ask := headers(true, filterv3.ProcessingMode_BUFFERED, "target", "backend-1")
+	other := open(t, conn)
+	if got := say(t, other, headers(false, filterv3.ProcessingMode_BUFFERED, "content-type", "application/json")); got[0] != "headers" {
+		t.Fatalf("got %s", got[0])
+	}
+	faulty.Store(true)
+	if got := say(t, open(t, conn), ask); got[0] != "Internal" {
+		t.Errorf("the request with the fault got %s", got[0])
+	}
+	faulty.Store(false)
+	if got := say(t, other, bodyOf(`{"target":"backend-1"}`)); !strings.HasPrefix(got[0], "body, target=backend-1") {
+		t.Errorf("the other one got %s", got[0])
 	}
 }
 

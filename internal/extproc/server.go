@@ -2,6 +2,7 @@ package extproc
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -59,7 +61,10 @@ type Config struct {
 	EndpointHeader string
 	// MaxRequests is the number of requests in flight, each of which has a stream; default 65,536. More get 503.
 	MaxRequests int
-	// Services, when it is set, registers further gRPC services, which Envoys find at the same addresses.
+	// TLS, when it is set, is how Envoys must connect; otherwise they do without encryption. It must offer h2.
+	TLS *tls.Config
+	// Services, when it is set, registers further gRPC services, which Envoys find at the same addresses. When the server
+	// stops, the contexts of their streams end, and they must return.
 	Services func(grpc.ServiceRegistrar)
 	// Now is the time that decisions are made at; the default is the time of day.
 	Now func() session.Instant
@@ -111,7 +116,7 @@ func New(c Config) (*Server, error) {
 	}
 	s.stats.init()
 	s.stopping, s.stop = context.WithCancel(context.Background())
-	s.grpc = grpc.NewServer(
+	options := []grpc.ServerOption{
 		grpc.StreamInterceptor(s.intercept),
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxHeaderListSize(maxMetadata),
@@ -119,7 +124,11 @@ func New(c Config) (*Server, error) {
 		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPingInterval, PermitWithoutStream: true}),
-	)
+	}
+	if c.TLS != nil {
+		options = append(options, grpc.Creds(&countedTLS{credentials.NewTLS(c.TLS), s}))
+	}
+	s.grpc = grpc.NewServer(options...)
 	s.health = health.NewServer()
 	s.Resume()
 	healthv1.RegisterHealthServer(s.grpc, s.health)
@@ -186,7 +195,7 @@ func (s *Server) intercept(srv any, stream grpc.ServerStream, info *grpc.StreamS
 		if s.paused.Load() {
 			return errPaused
 		}
-		return handler(srv, stream)
+		return s.guarded(func() error { return handler(srv, stream) })
 	}
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
