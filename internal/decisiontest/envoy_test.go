@@ -21,27 +21,9 @@ func TestEnvoy(t *testing.T) {
 
 func newEnvoyDoor(t *testing.T) *wireDoor {
 	d := newWireDoor(t)
-	p, err := extproc.New(extproc.Config{Engine: d.engine, Now: d.time})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- p.Serve(ln) }()
-	t.Cleanup(func() {
-		if err := p.Close(); err != nil {
-			t.Error(err)
-		}
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-	})
 	anyPort := netip.MustParseAddrPort("127.0.0.1:0")
 	text, err := generate.Envoy(d.everything(), generate.EnvoyOptions{
-		Listen: func(uint16) netip.AddrPort { return anyPort }, Admin: anyPort, Processors: []string{ln.Addr().String()},
+		Listen: func(uint16) netip.AddrPort { return anyPort }, Admin: anyPort, Processors: []string{d.processor(t)},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -64,4 +46,28 @@ func (d *wireDoor) everything() *affinity.Config {
 		c.Services = append(c.Services, s)
 	}
 	return c
+}
+
+// processor runs an external processor on the door's engine and returns its address.
+func (d *wireDoor) processor(t *testing.T) string {
+	t.Helper()
+	p, err := extproc.New(extproc.Config{Engine: d.engine, Now: d.time})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- p.Serve(ln) }()
+	t.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	return ln.Addr().String()
 }

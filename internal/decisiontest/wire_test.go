@@ -112,12 +112,17 @@ func (d *wireDoor) serve(ip string, ln net.Listener) {
 
 func (d *wireDoor) Load(t *testing.T, files map[string]string) {
 	t.Helper()
+	d.engineDoor.Load(t, d.moved(files))
+}
+
+// moved is the files with the replicas' real port.
+func (d *wireDoor) moved(files map[string]string) map[string]string {
 	moved := map[string]string{}
 	for name, content := range files {
 		moved[name] = strings.ReplaceAll(content, "addressType: IPv4\nports: [{name: http, port: "+scriptPort+"}]",
 			"addressType: IPv4\nports: [{name: http, port: "+d.port+"}]")
 	}
-	d.engineDoor.Load(t, moved)
+	return moved
 }
 
 func (d *wireDoor) At(t *testing.T, offset time.Duration) {
