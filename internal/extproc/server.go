@@ -47,9 +47,9 @@ const (
 	maxMessage       = 2 << 20 // bytes: a body as large as Envoy buffers by default (1 MiB), or its headers
 	maxMetadata      = 64 << 10
 	handshakeTimeout = 10 * time.Second
-	pingAfter        = 30 * time.Second // without a sign of life from Envoy
-	pingTimeout      = 10 * time.Second // then its connection is closed, and what its requests hold is released
-	minPingInterval  = 5 * time.Second  // of Envoy's own pings; more often is taken for abuse
+	pingAfter        = 30 * time.Second       // without a sign of life from Envoy
+	pingTimeout      = 10 * time.Second       // then its connection is closed, and what its requests hold is released
+	minPingInterval  = 100 * time.Millisecond // of Envoy's own pings, which find out that a processor hangs; more often is taken for abuse
 )
 
 // Config is what a Server is made of. Only Engine is required; a zero field means its default.

@@ -1,0 +1,154 @@
+package cli
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/remora-proxy/remora/internal/envoytest"
+)
+
+// load is clients that send requests one after the other, each on a connection of its own that stays open, until it is stopped.
+type load struct {
+	t       *testing.T
+	url     string
+	ok      atomic.Int64
+	stop    chan struct{}
+	clients sync.WaitGroup
+	more    chan struct{} // a token when requests have been answered since the last one was taken
+
+	mu     sync.Mutex
+	failed []string
+}
+
+func startLoad(t *testing.T, url string, clients int) *load {
+	l := &load{t: t, url: url, stop: make(chan struct{}), more: make(chan struct{}, 1)}
+	for n := range clients {
+		l.clients.Go(func() { l.client(n) })
+	}
+	t.Cleanup(sync.OnceFunc(func() { l.end() }))
+	return l
+}
+
+func (l *load) client(n int) {
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	for i := 0; ; i++ {
+		select {
+		case <-l.stop:
+			return
+		default:
+		}
+		body := fmt.Sprintf(`{"username":"user-%d-%d","target":"backend-1"}`, n, i%50)
+		resp, err := client.Post(l.url+"/hit_backend", "application/json", strings.NewReader(body))
+		switch {
+		case err != nil:
+			l.fail(err.Error())
+			continue
+		case resp.StatusCode != http.StatusOK:
+			l.fail(resp.Status)
+		default:
+			l.ok.Add(1)
+		}
+		resp.Body.Close()
+		select {
+		case l.more <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (l *load) fail(how string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.failed = append(l.failed, how)
+}
+
+// until lets the clients go on until a condition holds, which is asked for now and then. The test's own deadline bounds it.
+func (l *load) until(cond func() bool) {
+	for !cond() {
+		<-l.more
+	}
+}
+
+// further lets n more requests succeed.
+func (l *load) further(n int64) {
+	from := l.ok.Load()
+	l.until(func() bool { return l.ok.Load() >= from+n })
+}
+
+// end stops the clients and gives how many requests succeeded, and how the others failed.
+func (l *load) end() (ok int64, failed []string) {
+	select {
+	case <-l.stop:
+	default:
+		close(l.stop)
+	}
+	l.clients.Wait()
+	return l.ok.Load(), l.failed
+}
+
+// decided is how many requests a processor has decided.
+func (g *served) decided() (n int) {
+	g.t.Helper()
+	_, metrics := g.adminGet("/metrics")
+	_, rest, ok := strings.Cut(metrics, "\nremora_extproc_decided_total ")
+	if _, err := fmt.Sscan(rest, &n); !ok || err != nil {
+		g.t.Fatalf("no number of decisions in\n%s", metrics)
+	}
+	return n
+}
+
+// Two processors, of which one dies or hangs under load: what fails is at most the requests whose headers that one had seen and whose
+// body was on its way to it, one for each client. Envoy finds out by itself that it is back.
+func TestOneOfTwoProcessorsFails(t *testing.T) {
+	const clients = 8
+	for _, test := range []struct {
+		name   string
+		signal syscall.Signal
+	}{
+		{"it is killed", syscall.SIGKILL},
+		{"it hangs", syscall.SIGSTOP},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			backends := startBackends(t, "backend-1", 2)
+			config := configure(t, backends)
+			key := filepath.Join(t.TempDir(), "key") // with the same one, both place a user on the same replica
+			must(t, os.WriteFile(key, []byte("000102030405060708090a0b0c0d0e0f"), 0o600))
+			first, at := processor(t, "-f", config, "--hash-key-file", key, "--listen", "127.0.0.1:0")
+			second, other := processor(t, "-f", config, "--hash-key-file", key, "--listen", "127.0.0.1:0")
+			path, err := binary()
+			must(t, err)
+			text, err := exec.Command(path, "generate", "envoy", "-f", config, "--port", "80=0", "--envoy-admin", "127.0.0.1:0",
+				"--processor", at, "--processor", other).Output()
+			must(t, err)
+			l := startLoad(t, "http://"+envoytest.Start(t, string(text)).Addr, clients)
+			l.until(func() bool { return first.decided() > 100 && second.decided() > 100 })
+
+			first.signal(test.signal)
+			l.further(800)
+			before := 0
+			if test.signal == syscall.SIGKILL {
+				first.exit()
+				first, _ = processor(t, "-f", config, "--hash-key-file", key, "--listen", at)
+			} else {
+				first.signal(syscall.SIGCONT)
+				before = first.decided()
+			}
+			l.until(func() bool { return first.decided() >= before+100 })
+			ok, failed := l.end()
+			t.Logf("%d requests succeeded, %d failed: %v", ok, len(failed), failed)
+			if len(failed) > clients {
+				t.Errorf("%d requests failed, want at most %d", len(failed), clients)
+			}
+		})
+	}
+}
