@@ -1,6 +1,7 @@
 package affinity
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 	"unsafe"
@@ -74,6 +75,12 @@ func isUTF8(contentType string) bool {
 		}
 	}
 	return true
+}
+
+// Promotes reports whether a header (in lower case) is one that a field of the body acts as, for requests of a port.
+func (e *Engine) Promotes(port uint16, header string) bool {
+	l := e.view.Load().listener(port)
+	return l != nil && slices.ContainsFunc(l.promote, func(p Promotion) bool { return p.Header == header })
 }
 
 // BodyProblem is the answer to a body that the scanner refused.

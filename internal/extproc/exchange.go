@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"sync"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"google.golang.org/grpc/codes"
@@ -155,7 +156,7 @@ func (x *exchange) hear(in *extprocv3.ProcessingRequest) error {
 		}
 	case *extprocv3.ProcessingRequest_RequestTrailers:
 		if x.begun {
-			x.requestTrailers()
+			x.requestTrailers(m.RequestTrailers.GetTrailers())
 			return nil
 		}
 	case *extprocv3.ProcessingRequest_ResponseHeaders:
@@ -236,16 +237,16 @@ func (x *exchange) requestBody(b *extprocv3.HttpBody) {
 }
 
 // requestTrailers takes the request's trailers, which end a body without a last piece.
-func (x *exchange) requestTrailers() {
+func (x *exchange) requestTrailers(trailers *corev3.HeaderMap) {
 	switch {
 	case x.plan.Spec == nil:
 	case x.modes.request == duplex:
 		x.bodyEnded(false)
-	default: // no body has come before them: what is no JSON has no message of its own to be decided with
-		x.read(nil, passBody)
+	default: // the body is empty: Envoy does not send it, and with the trailers no headers can be set any more
+		x.refuse(onlyTrailers)
 	}
 	if !x.refused {
-		x.say(passRequestTrailers())
+		x.say(passRequestTrailers(x.forgedOf(trailers)))
 	}
 }
 
@@ -289,6 +290,7 @@ func (x *exchange) decide(pass passing) {
 }
 
 var (
-	badPath    = problem.Problem{Code: problem.BadPath, Detail: "The path of the request has a character, or an escape of one, that a path must not have."}
-	overloaded = problem.Problem{Code: problem.Overloaded, Detail: "There are as many requests in flight as there may be; try again."}
+	badPath      = problem.Problem{Code: problem.BadPath, Detail: "The path of the request has a character, or an escape of one, that a path must not have."}
+	onlyTrailers = problem.Problem{Code: problem.MalformedJSON, Detail: "The body, which is JSON by its content type, is empty, and trailers follow it; leave them out."}
+	overloaded   = problem.Problem{Code: problem.Overloaded, Detail: "There are as many requests in flight as there may be; try again."}
 )

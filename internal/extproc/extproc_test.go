@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -25,6 +27,8 @@ import (
 	"github.com/remora-proxy/remora/internal/extproc"
 	"github.com/remora-proxy/remora/internal/session"
 )
+
+const buffered = filterv3.ProcessingMode_BUFFERED
 
 // newEngine makes an engine with the use case: backend-1 has a replica, backend-2 has none.
 func newEngine(t *testing.T) *affinity.Engine {
@@ -111,8 +115,21 @@ func describe(out *extprocv3.ProcessingResponse) string {
 		line, r = "body", m.RequestBody.GetResponse()
 	case *extprocv3.ProcessingResponse_ResponseHeaders:
 		line = "response headers"
+	case *extprocv3.ProcessingResponse_ResponseBody:
+		line, r = "response body", m.ResponseBody.GetResponse()
+	case *extprocv3.ProcessingResponse_RequestTrailers:
+		line = "trailers"
+		for _, name := range m.RequestTrailers.GetHeaderMutation().GetRemoveHeaders() {
+			line += ", no " + name
+		}
 	case *extprocv3.ProcessingResponse_ResponseTrailers:
 		line = "response trailers"
+	}
+	if p := r.GetBodyMutation().GetStreamedResponse(); p != nil {
+		line += " " + short(p.GetBody())
+		if p.GetEndOfStream() {
+			line += " and its end"
+		}
 	}
 	if out.GetModeOverride() != nil {
 		line += ", body not wanted"
@@ -135,14 +152,24 @@ func describe(out *extprocv3.ProcessingResponse) string {
 	if r.GetClearRouteCache() {
 		line += ", route anew"
 	}
+	if picked := out.GetDynamicMetadata().GetFields()["envoy.lb"].GetStructValue().GetFields()[extproc.PickedKey]; picked != nil {
+		line += ", picked " + picked.GetStringValue()
+	}
 	return line
+}
+
+// short is a body, or how long it is.
+func short(body []byte) string {
+	if len(body) > 60 {
+		return fmt.Sprintf("of %d bytes", len(body))
+	}
+	return strconv.Quote(string(body))
 }
 
 func TestWhatEnvoyIsTold(t *testing.T) {
 	const (
-		buffered = filterv3.ProcessingMode_BUFFERED
-		toAnn    = "x-remora-endpoint=127.0.1.1:8080, x-remora-service=backend-1, x-remora-session=new, route anew"
-		annBody  = `{"target":"backend-1","username":"ann"}`
+		toAnn   = "x-remora-endpoint=127.0.1.1:8080, x-remora-service=backend-1, x-remora-session=new, route anew"
+		annBody = `{"target":"backend-1","username":"ann"}`
 	)
 	isJSON := []string{"content-type", "application/json"}
 	ann := []string{"target", "backend-1", "x-user", "ann"}
@@ -203,6 +230,11 @@ func TestWhatEnvoyIsTold(t *testing.T) {
 			"what comes after the decision is waved through",
 			[]*extprocv3.ProcessingRequest{headers(false, buffered, ann...), bodyOf("text"), responseHeaders, responseTrailers},
 			[]string{"headers, body not wanted, " + toAnn, "body", "response headers", "response trailers"},
+		},
+		{
+			"trailers behind an empty body, which Envoy does not send",
+			[]*extprocv3.ProcessingRequest{headers(false, buffered, join(isJSON, ann)...), trailers("checksum")},
+			[]string{"headers", "malformed_json"},
 		},
 		{"a body is needed that is not sent", []*extprocv3.ProcessingRequest{headers(false, filterv3.ProcessingMode_NONE, isJSON...)}, []string{"FailedPrecondition"}},
 		{"a body is needed that comes in pieces", []*extprocv3.ProcessingRequest{headers(false, filterv3.ProcessingMode_STREAMED, isJSON...)}, []string{"FailedPrecondition"}},

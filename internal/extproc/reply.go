@@ -69,6 +69,19 @@ func (x *exchange) isForged(name string, ours []*corev3.HeaderValueOption) bool 
 		real == svc.SessionHeader || real == svc.Key.Name || isOurs(real)
 }
 
+// forgedOf lists the trailers that must not go on: some servers take a trailer for a header.
+func (x *exchange) forgedOf(trailers *corev3.HeaderMap) []string {
+	var names []string
+	for _, f := range trailers.GetHeaders() {
+		name := f.GetKey()
+		real := strings.ReplaceAll(name, "_", "-")
+		if x.isForged(name, nil) || real == x.dec.Service.Key.Name || x.s.engine.Promotes(x.port, real) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // target is the request target with the path in its normal form.
 func (x *exchange) target() string {
 	if x.view.Query == "" {
@@ -123,8 +136,13 @@ func immediate(p problem.Problem, id string) *extprocv3.ProcessingResponse {
 
 // The answers to what goes on as it came.
 
-func passRequestTrailers() *extprocv3.ProcessingResponse {
-	return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_RequestTrailers{RequestTrailers: &extprocv3.TrailersResponse{}}}
+// passRequestTrailers lets the request's trailers go on, but those named by remove.
+func passRequestTrailers(remove []string) *extprocv3.ProcessingResponse {
+	r := &extprocv3.TrailersResponse{}
+	if len(remove) > 0 {
+		r.HeaderMutation = &extprocv3.HeaderMutation{RemoveHeaders: remove}
+	}
+	return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_RequestTrailers{RequestTrailers: r}}
 }
 
 func passResponseBody() *extprocv3.ProcessingResponse {
