@@ -29,8 +29,9 @@ type Envoy struct {
 	Addr  string // ip:port of its only listener
 	Admin string // ip:port of its admin API
 
-	mu  sync.Mutex
-	log []string
+	process *os.Process
+	mu      sync.Mutex
+	log     []string
 }
 
 // Binary is the path of Envoy.
@@ -82,6 +83,7 @@ func Start(t testing.TB, config string) *Envoy {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	e.process = cmd.Process
 	started, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -111,6 +113,14 @@ func Start(t testing.TB, config string) *Envoy {
 	e.Admin = strings.TrimSpace(string(text))
 	e.Addr = e.listener(t)
 	return e
+}
+
+// Kill ends Envoy at once, with SIGKILL.
+func (e *Envoy) Kill(t testing.TB) {
+	t.Helper()
+	if err := e.process.Kill(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // follow keeps the log and tells when Envoy has started: its event loop, and its workers, which wait for what they depend on (the

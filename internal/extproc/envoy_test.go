@@ -25,6 +25,26 @@ import (
 // patience is how long a test waits for what must happen.
 const patience = 20 * time.Second
 
+// bodyModes are the ways in which the processor works.
+var bodyModes = []struct {
+	name   string
+	change []string // of what is printed
+}{
+	{"NONE", nil},
+	{"BUFFERED", []string{bodyMode, "request_body_mode: BUFFERED"}},
+	{"FULL_DUPLEX_STREAMED", fullDuplex},
+}
+
+const bodyMode = "request_body_mode: NONE"
+
+// fullDuplex is what has to be changed for FULL_DUPLEX_STREAMED in both directions.
+var fullDuplex = []string{
+	bodyMode, "request_body_mode: FULL_DUPLEX_STREAMED",
+	"request_trailer_mode: SKIP", "request_trailer_mode: SEND",
+	"response_header_mode: SKIP", "response_header_mode: SEND",
+	"response_body_mode: NONE", "response_body_mode: FULL_DUPLEX_STREAMED",
+}
+
 // configure is what `remora generate envoy` prints for c, with a listener on a free port.
 func configure(t *testing.T, c *affinity.Config, processors ...string) string {
 	t.Helper()
@@ -43,6 +63,7 @@ type door struct {
 	engine *affinity.Engine
 	clock  atomic.Int64
 	addr   string
+	envoy  *envoytest.Envoy
 }
 
 func (d *door) now() session.Instant { return session.Instant(d.clock.Load()) }
@@ -66,7 +87,8 @@ func newDoor(t *testing.T, c affinity.Config, change ...string) *door {
 		}
 		text = strings.Replace(text, change[i], change[i+1], 1)
 	}
-	d.addr = envoytest.Start(t, text).Addr
+	d.envoy = envoytest.Start(t, text)
+	d.addr = d.envoy.Addr
 	return d
 }
 
@@ -126,8 +148,12 @@ func (d *door) waitInFlight(t *testing.T, n int) {
 // TestBadInput runs the suite of bad input through Envoy. Left out is what needs to know that Envoy could not connect: it is
 // Envoy then that answers 503.
 func TestBadInput(t *testing.T) {
-	doortest.Run(t, func(t *testing.T, c affinity.Config) string { return newDoor(t, c).addr },
-		"a service whose replicas are down")
+	for _, mode := range bodyModes {
+		t.Run(mode.name, func(t *testing.T) {
+			doortest.Run(t, func(t *testing.T, c affinity.Config) string { return newDoor(t, c, mode.change...).addr },
+				"a service whose replicas are down")
+		})
+	}
 }
 
 // replica runs a replica and returns its address.
@@ -192,115 +218,6 @@ func (d *door) session(t *testing.T) string {
 func (d *door) pass(by time.Duration) {
 	d.clock.Add(int64(by / time.Millisecond))
 	d.engine.SweepAll(d.now())
-}
-
-func TestAWebSocketHoldsItsSessionUntilItEnds(t *testing.T) {
-	for _, headers := range []struct{ name, more string }{
-		{"an ordinary handshake", ""},
-		{"a handshake that says its body is JSON, and has none", "Content-Type: application/json\r\n"},
-	} {
-		t.Run(headers.name, func(t *testing.T) {
-			d := newDoor(t, doortest.Config([]string{replica(t, echo), replica(t, echo)}))
-			conn, r := d.dial(t)
-			fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: door\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n%starget: backend-1\r\nx-user: ann\r\n\r\n", headers.more)
-			resp, err := http.ReadResponse(r, nil)
-			if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
-				t.Fatalf("got %v, %v", resp, err)
-			}
-			for _, word := range []string{"one", "two"} {
-				io.WriteString(conn, word)
-				back := make([]byte, len(word))
-				if _, err := io.ReadFull(r, back); err != nil || string(back) != word {
-					t.Fatalf("got %q back, %v", back, err)
-				}
-				d.pass(5 * time.Minute)
-				d.waitInFlight(t, 1)
-			}
-			if got := d.session(t); got != "existing" {
-				t.Errorf("beside the WebSocket the session is %s", got)
-			}
-			d.waitInFlight(t, 1)
-			d.pass(5 * time.Minute)
-			conn.Close()
-			d.waitInFlight(t, 0)
-			d.pass(59 * time.Second)
-			if got := d.session(t); got != "existing" {
-				t.Errorf("59 s after the WebSocket's end the session is %s", got)
-			}
-			d.waitInFlight(t, 0)
-			d.pass(time.Minute)
-			if got := d.session(t); got != "new" {
-				t.Errorf("a minute after that the session is %s", got)
-			}
-		})
-	}
-}
-
-// TestAStreamHoldsItsSessionUntilItEnds is about responses whose body goes on: the client reads to the end, or leaves. It must not
-// depend on the response modes that Envoy is configured with.
-func TestAStreamHoldsItsSessionUntilItEnds(t *testing.T) {
-	const body = `{"target":"backend-1","username":"ann"}`
-	requests := []struct{ name, text string }{
-		{"decided by its body", fmt.Sprintf("POST / HTTP/1.1\r\nHost: door\r\nContent-Type: application/json\r\nx-stream: 1\r\nContent-Length: %d\r\n\r\n%s", len(body), body)},
-		{"without a body", "GET / HTTP/1.1\r\nHost: door\r\ntarget: backend-1\r\nx-user: ann\r\nx-stream: 1\r\n\r\n"},
-		{"with a body that is not read", "POST / HTTP/1.1\r\nHost: door\r\ntarget: backend-1\r\nx-user: ann\r\nx-stream: 1\r\nContent-Length: 3\r\n\r\nabc"},
-	}
-	for _, modes := range [][2]string{{"SKIP", "SEND"}, {"SEND", "SKIP"}, {"SKIP", "SKIP"}} {
-		ends := make(chan chan struct{}, 1)
-		stream := func(w http.ResponseWriter, r *http.Request) {
-			if r.Header.Get("X-Stream") == "" {
-				echo(w, r)
-				return
-			}
-			io.Copy(io.Discard, r.Body)
-			end := make(chan struct{})
-			ends <- end
-			io.WriteString(w, "begun")
-			w.(http.Flusher).Flush()
-			select {
-			case <-end:
-			case <-r.Context().Done():
-			}
-		}
-		d := newDoor(t, doortest.Config([]string{replica(t, stream), replica(t, stream)}),
-			"response_header_mode: SKIP", "response_header_mode: "+modes[0], "response_trailer_mode: SEND", "response_trailer_mode: "+modes[1])
-		for _, request := range requests {
-			for _, leaves := range []bool{false, true} {
-				t.Run(fmt.Sprintf("%s, client leaves %v, response headers %s, trailers %s", request.name, leaves, modes[0], modes[1]), func(t *testing.T) {
-					d.pass(time.Hour)
-					conn, r := d.dial(t)
-					io.WriteString(conn, request.text)
-					resp, err := http.ReadResponse(r, nil)
-					if err != nil || resp.StatusCode != http.StatusOK {
-						t.Fatalf("got %v, %v", resp, err)
-					}
-					if _, err := io.ReadFull(resp.Body, make([]byte, len("begun"))); err != nil {
-						t.Fatal(err)
-					}
-					d.pass(5 * time.Minute)
-					if got := d.session(t); got != "existing" {
-						t.Errorf("beside the stream the session is %s", got)
-					}
-					d.waitInFlight(t, 1)
-					d.pass(5 * time.Minute)
-					if end := <-ends; leaves {
-						conn.Close()
-					} else {
-						close(end)
-						if _, err := io.ReadAll(resp.Body); err != nil {
-							t.Fatal(err)
-						}
-					}
-					d.waitInFlight(t, 0)
-					d.pass(59 * time.Second)
-					if got := d.session(t); got != "existing" {
-						t.Errorf("59 s after the stream's end the session is %s", got)
-					}
-					d.waitInFlight(t, 0)
-				})
-			}
-		}
-	}
 }
 
 // TestNothingOfRemoraCanBeForged sends what only Remora may say. A path comes to the replica as the route was chosen by it.

@@ -44,7 +44,7 @@ type modes struct {
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
-var errNoBodies = status.Error(codes.FailedPrecondition, "the request's body is needed and is not sent: set request_body_mode to BUFFERED or FULL_DUPLEX_STREAMED in the filter's processing_mode")
+var errBodyMode = status.Error(codes.FailedPrecondition, "the request's body is needed, and does not come in a way that it can be read: set request_body_mode to NONE, BUFFERED or FULL_DUPLEX_STREAMED in the filter's processing_mode")
 
 // Process serves the stream of one request.
 func (s *Server) Process(stream extprocv3.ExternalProcessor_ProcessServer) error {
@@ -211,8 +211,11 @@ func (x *exchange) headers(in *extprocv3.ProcessingRequest, h *extprocv3.HttpHea
 	case x.modes.request == buffered || in.GetProtocolConfig() == nil: // or an Envoy that does not say
 		x.say(waitForBody())
 		return nil
+	case x.modes.request == filterv3.ProcessingMode_NONE:
+		x.say(askForBody())
+		return nil
 	default:
-		return errNoBodies
+		return errBodyMode
 	}
 	if x.modes.request == duplex {
 		x.decide(x.passPicked)

@@ -131,7 +131,11 @@ func describe(out *extprocv3.ProcessingResponse) string {
 			line += " and its end"
 		}
 	}
-	if out.GetModeOverride() != nil {
+	switch m := out.GetModeOverride(); {
+	case m == nil:
+	case m.GetRequestBodyMode() == buffered:
+		line += ", body wanted"
+	default:
 		line += ", body not wanted"
 	}
 	if r == nil {
@@ -236,7 +240,12 @@ func TestWhatEnvoyIsTold(t *testing.T) {
 			[]*extprocv3.ProcessingRequest{headers(false, buffered, join(isJSON, ann)...), trailers("checksum")},
 			[]string{"headers", "malformed_json"},
 		},
-		{"a body is needed that is not sent", []*extprocv3.ProcessingRequest{headers(false, filterv3.ProcessingMode_NONE, isJSON...)}, []string{"FailedPrecondition"}},
+		{
+			"a body is needed that is not sent: it is asked for",
+			[]*extprocv3.ProcessingRequest{headers(false, filterv3.ProcessingMode_NONE, isJSON...), bodyOf(annBody)},
+			[]string{"headers, body wanted", "body, target=backend-1, x-user=ann, " + toAnn},
+		},
+		{"bodies are not sent, and need not be", []*extprocv3.ProcessingRequest{headers(false, filterv3.ProcessingMode_NONE, ann...)}, []string{"headers, body not wanted, " + toAnn}},
 		{"a body is needed that comes in pieces", []*extprocv3.ProcessingRequest{headers(false, filterv3.ProcessingMode_STREAMED, isJSON...)}, []string{"FailedPrecondition"}},
 		{"a body without headers", []*extprocv3.ProcessingRequest{bodyOf(annBody)}, []string{"FailedPrecondition"}},
 		{"headers twice", []*extprocv3.ProcessingRequest{headers(true, buffered, ann...), headers(true, buffered, ann...)}, []string{"headers, body not wanted, " + toAnn, "InvalidArgument"}},

@@ -106,6 +106,13 @@ func waitForBody() *extprocv3.ProcessingResponse {
 	return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_RequestHeaders{RequestHeaders: &extprocv3.HeadersResponse{}}}
 }
 
+// askForBody is waitForBody where bodies are not sent unless they are asked for. The trailers are as with passHeaders.
+func askForBody() *extprocv3.ProcessingResponse {
+	out := waitForBody()
+	out.ModeOverride = &filterv3.ProcessingMode{RequestBodyMode: buffered, ResponseTrailerMode: filterv3.ProcessingMode_SEND}
+	return out
+}
+
 // passBody answers the request's body.
 func passBody(r *extprocv3.CommonResponse) *extprocv3.ProcessingResponse {
 	return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_RequestBody{RequestBody: &extprocv3.BodyResponse{Response: r}}}
