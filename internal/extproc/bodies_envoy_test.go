@@ -3,6 +3,7 @@ package extproc_test
 import (
 	"bufio"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -183,7 +184,7 @@ func (u *upload) writeBody(w io.Writer) {
 func readReport(body io.ReadCloser) (first string, rest int64, err error) {
 	defer body.Close()
 	r := bufio.NewReader(body)
-	if first, err = r.ReadString('\n'); err == io.EOF {
+	if first, err = r.ReadString('\n'); errors.Is(err, io.EOF) {
 		return first, 0, nil
 	}
 	if err == nil {
