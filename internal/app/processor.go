@@ -18,6 +18,9 @@ import (
 
 // Processor is what a processor for Envoy is started with.
 type Processor struct {
+	// DrainingLabelled says that the Envoy is Istio's, which has draining endpoints only of Services with the label istio.DrainingLabel.
+	DrainingLabelled bool
+
 	Listen []Address         // at least one
 	TLS    certificate.Files // Cert is empty: no TLS
 	Config extproc.Config    // its limits; what else it needs is filled in

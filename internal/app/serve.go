@@ -68,6 +68,7 @@ func newProgram(o Options) (*program, error) {
 		metrics: prometheus.NewRegistry(), ports: openPorts{},
 	}
 	p.source = source{loader: &config.Loader{Paths: o.Files, Stdin: o.Stdin}, resolver: &endpoints.Resolver{Failed: p.dnsFailed}}
+	p.source.options.DrainingLabelled = o.Processor != nil && o.Processor.DrainingLabelled
 	p.board = newBoard(&p.o, p.metrics, p.clock.start)
 	options := affinity.Options{Store: session.NewTable(session.Options{MaxSessions: o.MaxSessions}), EndpointDelay: o.EndpointDelay}
 	var random [24]byte

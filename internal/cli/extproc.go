@@ -10,6 +10,7 @@ import (
 	"github.com/remora-proxy/remora/internal/app"
 	"github.com/remora-proxy/remora/internal/certificate"
 	"github.com/remora-proxy/remora/internal/extproc"
+	"github.com/remora-proxy/remora/internal/istio"
 )
 
 // defaultProcessor is where Envoys connect to by default.
@@ -66,6 +67,7 @@ func newExtproc(version string, env Env) *cobra.Command {
 type processorFlags struct {
 	listenFlag, prefix string
 	listen             []string
+	draining           func(*bool) error
 	names              []string // of those that add has added
 }
 
@@ -81,6 +83,7 @@ func (pf *processorFlags) add(cmd *cobra.Command, p *app.Processor) {
 	f := cmd.Flags()
 	f.Uint16Var(&p.Config.Port, pf.named("gateway-port"), 80, "port of the Gateway's server that Envoy's requests belong to, where the filter's gRPC metadata x-remora-port does not say")
 	f.StringVar(&p.Config.EndpointHeader, pf.named("endpoint-header"), extproc.EndpointHeader, "header that tells Envoy the endpoint, in lower case: the one that its filter stateful_session reads")
+	pf.draining = addDraining(cmd, pf.named("draining"))
 	f.StringVar(&p.TLS.Cert, pf.named("tls-cert"), "", "PEM file with the certificate that Envoys are shown, and those between it and its authority (default: no TLS)")
 	f.StringVar(&p.TLS.Key, pf.named("tls-key"), "", "PEM file with the certificate's private key")
 	f.StringVar(&p.TLS.ClientCA, pf.named("tls-client-ca"), "", "PEM file with the authorities of Envoys' certificates, which then are required")
@@ -101,6 +104,9 @@ func (pf *processorFlags) apply(p *app.Processor) error {
 		seen[a] = true
 		p.Listen = append(p.Listen, a)
 	}
+	if err := pf.draining(&p.DrainingLabelled); err != nil {
+		return err
+	}
 	if err := pf.checkTLS(p.TLS); err != nil {
 		return err
 	}
@@ -113,6 +119,16 @@ func (pf *processorFlags) apply(p *app.Processor) error {
 		return usagef("--%sendpoint-header %q is not the name of a header in lower case; give one like %s", pf.prefix, c.EndpointHeader, extproc.EndpointHeader)
 	}
 	return nil
+}
+
+// addDraining adds the flag that says which draining replicas Envoy has. set checks it, and says whether they are only those of
+// Services with a label.
+func addDraining(cmd *cobra.Command, name string) (set func(labelled *bool) error) {
+	value := cmd.Flags().String(name, "always", "which draining replicas Envoy has, so that they keep their sessions: always, or labelled: as under Istio, those of Services with the label "+istio.DrainingLabel)
+	return func(labelled *bool) error {
+		*labelled = *value == "labelled"
+		return oneOf(name, *value, "always", "labelled")
+	}
 }
 
 // checkTLS checks that the TLS files are all there.

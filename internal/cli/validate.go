@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/remora-proxy/remora/internal/app"
+	"github.com/remora-proxy/remora/internal/config"
 	"github.com/remora-proxy/remora/internal/diag"
 )
 
@@ -31,9 +32,14 @@ Exit status: 0 valid, warnings included; 1 invalid, or with --strict a warning; 
 	}
 	addFiles(cmd, &files)
 	required(cmd, "filename", "the configuration")
+	draining := addDraining(cmd, "draining")
 	cmd.Flags().BoolVar(&strict, "strict", false, "fail on warnings as well")
 	cmd.RunE = runs(func(*cobra.Command, []string) error {
-		loaded := app.Load(files, env.Stdin)
+		var options config.Options
+		if err := draining(&options.DrainingLabelled); err != nil {
+			return err
+		}
+		loaded := app.LoadWith(files, env.Stdin, options)
 		printDiagnostics(env.Stdout, loaded.Diagnostics)
 		errs, warnings := countFindings(loaded.Diagnostics)
 		switch {

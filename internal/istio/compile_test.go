@@ -6,10 +6,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/remora-proxy/remora/internal/affinity"
 	"github.com/remora-proxy/remora/internal/config"
+	"github.com/remora-proxy/remora/internal/diag"
 	"github.com/remora-proxy/remora/internal/istio"
 )
 
@@ -60,6 +62,67 @@ spec: {ports: [{port: 80}]}
 	c, diags = istio.Compile(set, istio.Options{Namespace: "shop"})
 	if len(c.Services) != 1 || c.Services[0].LoadBalancer != affinity.Random {
 		t.Errorf("from shop, what is private to it is not seen:\n%s", dump(c, diags))
+	}
+}
+
+// TestDrainingEndpointsAreThereWhereEnvoyHasThem is what istiod was seen to keep in Envoy's endpoints, by the label of the Service.
+func TestDrainingEndpointsAreThereWhereEnvoyHasThem(t *testing.T) {
+	const objects = `
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: gw}
+spec: {servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: vs}
+spec: {hosts: ["*"], gateways: [gw], http: [{route: [{destination: {host: a}}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: a, labels: {LABELS}}
+spec: {ports: [{port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: a, labels: {kubernetes.io/service-name: a}}
+addressType: IPv4
+ports: [{port: 80}]
+endpoints:
+- {addresses: [192.0.2.1]}
+- {addresses: [192.0.2.2], conditions: {ready: false, serving: true, terminating: true}}
+- {addresses: [192.0.2.3], conditions: {ready: false, serving: true, terminating: false}}
+- {addresses: [192.0.2.4], conditions: {ready: false}}
+- {addresses: [192.0.2.5], conditions: {ready: false, serving: false, terminating: true}}
+`
+	for _, c := range []struct {
+		name, labels string
+		labelled     bool
+		want         []string
+		warns        bool
+	}{
+		{"any Envoy", "", false, []string{"1 ready", "2 draining", "3 draining", "4 draining"}, false},
+		{"Istio's, without a label", "", true, []string{"1 ready"}, true},
+		{"Istio's, with the label", istio.DrainingLabel + ": any", true, []string{"1 ready", "2 draining", "4 draining"}, false},
+		{"Istio's, with an empty label", istio.DrainingLabel + `: ""`, true, []string{"1 ready"}, true},
+		{"Istio's, with the label for a header", istio.DrainingLabel + "-header: x-user", true, []string{"1 ready"}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			set := load(t, strings.Replace(objects, "LABELS", c.labels, 1))
+			config, diags := istio.Compile(set, istio.Options{DrainingLabelled: c.labelled})
+			var got []string
+			for _, ep := range config.Services[0].Endpoints {
+				got = append(got, strings.TrimSuffix(strings.TrimPrefix(ep.Addr, "192.0.2."), ":80")+" "+ep.State.String())
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("the endpoints are %v, want %v", got, c.want)
+			}
+			if warned := slices.ContainsFunc(diags, func(d diag.Diagnostic) bool {
+				return d.Field == "metadata.labels" && strings.Contains(d.What, "draining")
+			}); warned != c.warns || diags.HasErrors() {
+				t.Errorf("the findings are %v", diags)
+			}
+		})
 	}
 }
 

@@ -44,12 +44,19 @@ type Options struct {
 	Addresses func(name string) []netip.Addr
 	// NoSlices says that the set is not where the EndpointSlices are: Services without endpoints are no finding.
 	NoSlices bool
+	// DrainingLabelled says that requests go through an Envoy of Istio's, which has draining endpoints only of Services with the label
+	// DrainingLabel. Those of others count as gone.
+	DrainingLabelled bool
 }
+
+// DrainingLabel is the label that, with any value but an empty one, makes istiod keep the endpoints of a Service that terminate in Envoy, as draining
+// (Istio 1.32; pilot/pkg/xds/endpoints: endpoint_builder.go). Its other use, a cookie, needs PILOT_ENABLE_PERSISTENT_SESSION_FILTER.
+const DrainingLabel = "istio.io/persistent-session"
 
 // Compile makes the configuration of the set. When the list has errors, the configuration must not be used.
 func Compile(set *resource.Set, o Options) (affinity.Config, diag.List) {
 	c := &compiler{
-		set: set, namespace: cmp.Or(o.Namespace, DefaultNamespace), addresses: o.Addresses, noSlices: o.NoSlices,
+		set: set, namespace: cmp.Or(o.Namespace, DefaultNamespace), addresses: o.Addresses, noSlices: o.NoSlices, drainingLabelled: o.DrainingLabelled,
 		said: map[diag.Diagnostic]struct{}{}, index: map[string]int{}, bound: map[string][]*virtualService{},
 	}
 	c.refuseUnsupported()
@@ -75,6 +82,8 @@ type compiler struct {
 	namespace string
 	addresses func(string) []netip.Addr
 	noSlices  bool
+
+	drainingLabelled bool
 
 	registry *registry
 	rules    *ruleIndex

@@ -33,6 +33,7 @@ type service struct {
 	ports     []servicePort
 	endpoints []endpoint
 	byDNS     bool // the endpoints may be known later
+	labelled  bool // with DrainingLabel
 }
 
 type servicePort struct {
@@ -105,7 +106,7 @@ func (r *registry) didYouMean(host string) string {
 func (c *compiler) readService(r *registry, o resource.Object[*corev1.Service]) {
 	s := &service{
 		host: o.Value.Name + "." + o.Value.Namespace + "." + clusterDomain, namespace: o.Value.Namespace,
-		object: o, name: o.Name(), pos: o.Where.Locate("metadata.name"),
+		object: o, name: o.Name(), pos: o.Where.Locate("metadata.name"), labelled: o.Value.Labels[DrainingLabel] != "",
 	}
 	if o.Value.Spec.Type == corev1.ServiceTypeExternalName {
 		c.errorAt(o, "spec.type", "type ExternalName is not supported", "write a ServiceEntry with resolution: DNS")

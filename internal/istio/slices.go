@@ -62,7 +62,7 @@ func (c *compiler) readSlice(s *service, o resource.Object[*discoveryv1.Endpoint
 			continue
 		}
 		state, there := stateOf(e.Conditions)
-		if !there {
+		if !there || state == affinity.Draining && !c.reachesDraining(s, e.Conditions) {
 			continue
 		}
 		ep := endpoint{
@@ -83,6 +83,21 @@ func stateOf(e discoveryv1.EndpointConditions) (state affinity.EndpointState, th
 		return affinity.Ready, true
 	}
 	return affinity.Draining, e.Serving == nil || *e.Serving
+}
+
+// reachesDraining reports whether Envoy has an endpoint that is draining, and tells when it lacks one only for want of a label. istiod
+// keeps those that terminate (not there counts as true).
+func (c *compiler) reachesDraining(s *service, e discoveryv1.EndpointConditions) bool {
+	switch {
+	case !c.drainingLabelled:
+		return true
+	case e.Terminating != nil && !*e.Terminating:
+		return false
+	case !s.labelled:
+		c.warnAt(s.object, "metadata.labels", "replicas of the Service are draining, which Istio takes from Envoy at once: their users' sessions move",
+			"add the label "+DrainingLabel+" with the value remora, for example, and Envoy keeps them until they end")
+	}
+	return s.labelled
 }
 
 // sortEndpoints puts endpoints in an order that does not depend on that of the objects, and leaves each (address,
