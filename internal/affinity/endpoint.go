@@ -106,6 +106,11 @@ func (ep *Endpoint) eject(now session.Instant) {
 	}
 }
 
+// ailing reports whether a failure now would be one in a row.
+func (ep *Endpoint) ailing(now session.Instant) bool {
+	return ep.failures.Load() != 0 && now < session.Instant(ep.ejectedUntil.Load()).Add(ejectMemory)
+}
+
 // connected makes the endpoint healthy again.
 func (ep *Endpoint) connected() {
 	if ep.failures.Load() != 0 {

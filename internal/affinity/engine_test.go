@@ -169,6 +169,44 @@ func TestANewEndpointGetsNoSessionWhileItIsWarming(t *testing.T) {
 	})
 }
 
+func TestAnEndpointAilsUntilItIsReachedOrNoFailureComesForLong(t *testing.T) {
+	now := someday
+	for _, c := range []struct {
+		name  string
+		mends func(e *affinity.Engine, dec *affinity.Decision)
+		want  int
+	}{
+		{"nothing happens", func(*affinity.Engine, *affinity.Decision) {}, 1},
+		{"its ejection is over", func(*affinity.Engine, *affinity.Decision) { now = now.Add(time.Second) }, 1},
+		{"a connection was established", func(e *affinity.Engine, dec *affinity.Decision) { e.Connected(dec) }, 0},
+		{"a minute later", func(*affinity.Engine, *affinity.Decision) { now = now.Add(time.Second + time.Minute) }, 0},
+		{"it is gone", func(e *affinity.Engine, _ *affinity.Decision) {
+			s, err := affinity.Compile(useCase(1, 0))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := e.Apply(s, now); err != nil {
+				t.Fatal(err)
+			}
+		}, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e := with(t, affinity.Options{}, func(c *affinity.Config) { c.Services[0].Endpoints = c.Services[0].Endpoints[:1] })
+			failed, tried := ask(e, "ann", now), ask(e, "bob", now)
+			if got := e.Ailing(now); len(got) != 0 {
+				t.Errorf("before the failure there are %v", got)
+			}
+			e.Move(failed, now)
+			c.mends(e, tried)
+			got := e.Ailing(now)
+			if len(got) != c.want || c.want > 0 && got[0].Addr != tried.Endpoint.Addr {
+				t.Errorf("got %v, want %d", got, c.want)
+			}
+			e.Release(tried, now)
+		})
+	}
+}
+
 func TestAFullTableStillServesByHashAndCountsIt(t *testing.T) {
 	e := with(t, affinity.Options{Store: session.NewTable(session.Options{MaxSessions: 10})}, nil)
 	where := map[string]string{}

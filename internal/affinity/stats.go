@@ -79,11 +79,31 @@ type EndpointStats struct {
 func (e *Engine) EndpointStats(now session.Instant) []EndpointStats {
 	var out []EndpointStats
 	for _, svc := range e.view.Load().services {
+		for i := range svc.endpoints {
+			out = append(out, svc.statsOf(i, e.store, now))
+		}
+	}
+	return out
+}
+
+// statsOf is the state and load of the service's endpoint i.
+func (s *Service) statsOf(i int, store session.Store, now session.Instant) EndpointStats {
+	ep := s.endpoints[i]
+	return EndpointStats{
+		Service: s.Name, Addr: ep.Addr, Name: s.Endpoints[i].Name,
+		State: ep.State(now), Live: store.Live(ep.id), InFlight: ep.InFlight(),
+	}
+}
+
+// Ailing lists the endpoints that could not be reached, and of which nothing better is known since: no connection was established, and
+// their last failure is not a minute behind the end of their ejection. They may be in state Ready for a try.
+func (e *Engine) Ailing(now session.Instant) []EndpointStats {
+	var out []EndpointStats
+	for _, svc := range e.view.Load().services {
 		for i, ep := range svc.endpoints {
-			out = append(out, EndpointStats{
-				Service: svc.Name, Addr: ep.Addr, Name: svc.Endpoints[i].Name,
-				State: ep.State(now), Live: e.store.Live(ep.id), InFlight: ep.InFlight(),
-			})
+			if ep.ailing(now) {
+				out = append(out, svc.statsOf(i, e.store, now))
+			}
 		}
 	}
 	return out

@@ -217,16 +217,18 @@ func (p *program) status() admin.Status {
 	return st
 }
 
-// sweep removes expired sessions, a part of the table at a time, for as long as the program runs.
+// sweep removes expired sessions, a part of the table at a time, and follows the replicas' health, for as long as the program runs.
 func (p *program) sweep(ctx context.Context) {
 	ticker := time.NewTicker(sweepInterval)
 	defer ticker.Stop()
+	var health healthLog
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case now := <-ticker.C:
 			p.engine.Sweep(p.clock.instant())
+			health.look(p, now)
 			p.swept.tell()
 		}
 	}
