@@ -50,7 +50,7 @@ func (o *oracle) served(id sessID, said affinity.SessionState, picked epID, u af
 	case s == nil:
 		return why, affinity.Superseded
 	case reached && s.at == usedID:
-		if said != affinity.SessionExisting {
+		if said != affinity.SessionExisting || u.ToldMoved {
 			s.untold = affinity.SessionNone
 		}
 		return why, affinity.Superseded
@@ -64,7 +64,7 @@ func (o *oracle) served(id sessID, said affinity.SessionState, picked epID, u af
 		return why, affinity.Foreign
 	}
 	next := affinity.SessionNone
-	if said == affinity.SessionExisting { // the endpoint used has not heard of the session
+	if said == affinity.SessionExisting && !u.ToldMoved { // the endpoint used has not heard of the session
 		next = s.onTheMove()
 	}
 	s.at, s.untold = usedID, next
@@ -85,7 +85,7 @@ func (l *randomLife) report(step int) {
 		return
 	}
 	p := l.picks[l.IntN(len(l.picks))]
-	u := affinity.Used{Attempts: 1 + l.IntN(2), Unreached: l.IntN(4) == 0}
+	u := affinity.Used{Attempts: 1 + l.IntN(2), Unreached: l.IntN(4) == 0, ToldMoved: l.IntN(3) == 0}
 	switch l.IntN(8) {
 	case 0: // it found no host
 	case 1:

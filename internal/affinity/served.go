@@ -28,6 +28,7 @@ type Used struct {
 	Addr      string // ip:port of the last host that it tried; empty: it found none
 	Attempts  int    // hosts that it tried, one after the other
 	Unreached bool   // the last one could not be connected to, so the request reached nobody
+	ToldMoved bool   // it was told that the session moved there, where the decision said "existing"
 }
 
 // Diversion is why a request was not served by the endpoint that was picked.
@@ -60,8 +61,8 @@ func (s Sequel) String() string {
 }
 
 // Served says what a proxy did with a request that was decided as p. When another endpoint of the service was used than the one
-// picked, the session is bound to it from now on, compare-and-set on the endpoint picked, with its holds; where the request did not
-// say "new" or "moved", the next one there says "moved". An endpoint that failed, or that the proxy passed over, gets no new sessions
+// picked, the session is bound to it from now on, compare-and-set on the endpoint picked, with its holds; where that endpoint was told
+// "existing", the next request there says "moved". An endpoint that failed, or that the proxy passed over, gets no new sessions
 // for a while. The decision itself stays open: its request is counted at the endpoint picked until Release.
 //
 // known is false when the service is not in the configuration any more, and nothing was done.
@@ -80,7 +81,7 @@ func (e *Engine) Served(p Pick, u Used, now session.Instant) (why Diversion, the
 	if used != nil && u.Unreached {
 		used.eject(now)
 	}
-	then = e.follow(svc, p, why, used, now)
+	then = e.follow(svc, p, why, used, p.Session != SessionExisting || u.ToldMoved, now)
 	svc.stats.diversions[why][then].Add(1)
 	return why, then, true
 }
@@ -98,8 +99,9 @@ func (u *Used) diversion(p Pick, used *Endpoint) Diversion {
 	return Fallback
 }
 
-// follow binds the session of a diverted request to the endpoint that was used.
-func (e *Engine) follow(svc *Service, p Pick, why Diversion, used *Endpoint, now session.Instant) Sequel {
+// follow binds the session of a diverted request to the endpoint that was used. told says that this endpoint has heard that the
+// session began or moved there.
+func (e *Engine) follow(svc *Service, p Pick, why Diversion, used *Endpoint, told bool, now session.Instant) Sequel {
 	if p.Session == SessionNone {
 		return NoSession
 	}
@@ -110,8 +112,8 @@ func (e *Engine) follow(svc *Service, p Pick, why Diversion, used *Endpoint, now
 	at := e.owner(svc, entry.Endpoint)
 	switch {
 	case at != nil && at == used && why != Unserved:
-		if p.Session != SessionExisting {
-			e.told.take(p.Key, used.id) // this request has told it
+		if told {
+			e.told.take(p.Key, used.id)
 		}
 		return Superseded
 	case at == nil || at.identity != p.Endpoint:
@@ -127,7 +129,7 @@ func (e *Engine) follow(svc *Service, p Pick, why Diversion, used *Endpoint, now
 		return Superseded
 	}
 	unheard := e.told.drop(p.Key)
-	if p.Session == SessionExisting {
+	if !told {
 		if unheard != SessionNew { // which no endpoint has heard
 			unheard = SessionMoved
 		}

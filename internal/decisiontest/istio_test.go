@@ -13,14 +13,13 @@ import (
 )
 
 // TestIstio runs the scripts through an Envoy that stands as the ingress gateway of a mesh with the objects of `remora generate
-// istio`: the scripts' own VirtualServices route there, by the headers that Remora promotes. Not the script "down", as with a plain
-// Envoy.
+// istio`: the scripts' own VirtualServices route there, by the headers that Remora promotes.
 func TestIstio(t *testing.T) {
 	decisiontest.Run(t, func(t *testing.T) decisiontest.Door {
 		d := &istioDoor{wireDoor: newWireDoor(t)}
 		d.asked = d.processor(t)
 		return d
-	}, "down")
+	})
 }
 
 type istioDoor struct {

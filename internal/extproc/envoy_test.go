@@ -145,13 +145,10 @@ func (d *door) waitInFlight(t *testing.T, n int) {
 	}
 }
 
-// TestBadInput runs the suite of bad input through Envoy. Left out is what needs to know that Envoy could not connect: it is
-// Envoy then that answers 503.
 func TestBadInput(t *testing.T) {
 	for _, mode := range bodyModes {
 		t.Run(mode.name, func(t *testing.T) {
-			doortest.Run(t, func(t *testing.T, c affinity.Config) string { return newDoor(t, c, mode.change...).addr },
-				"a service whose replicas are down")
+			doortest.Run(t, func(t *testing.T, c affinity.Config) string { return newDoor(t, c, mode.change...).addr })
 		})
 	}
 }

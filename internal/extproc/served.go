@@ -85,9 +85,7 @@ func (s *Server) report(ctx context.Context, in *extprocv3.ProcessingRequest) *e
 	used := usedOf(in)
 	pick, ok := parsePick(in.GetMetadataContext().GetFilterMetadata()[MetadataNamespace].GetFields()[PickMetadata].GetStringValue())
 	if ok {
-		if pick.Session == affinity.SessionExisting && used.Attempts > 1 && metadata.ValueFromIncomingContext(ctx, RetriesMetadata) != nil {
-			pick.Session = affinity.SessionMoved
-		}
+		used.ToldMoved = used.Attempts > 1 && metadata.ValueFromIncomingContext(ctx, RetriesMetadata) != nil
 		_, _, ok = s.engine.Served(pick, used, s.now())
 	}
 	if !ok {

@@ -232,10 +232,8 @@ func TestNoReplicaCanBeReached(t *testing.T) {
 	if n := d.diverted(affinity.Unserved, affinity.Stayed); n != 2 {
 		t.Errorf("%d requests were counted, want 2", n)
 	}
-	for _, ep := range d.engine.EndpointStats(d.now()) {
-		if ep.State != affinity.Unhealthy && ep.Addr != "" && ep.Service == d.engine.ServiceNames()[0] {
-			t.Errorf("%s is %s", ep.Addr, ep.State)
-		}
+	if view, err := d.engine.Session("backend-1", "ann", d.now()); err != nil || view.State != affinity.Unhealthy.String() {
+		t.Errorf("the session is shown as %+v, %v", view, err)
 	}
 	f.start(t, f.addrs[0])
 	d.pass(time.Second)

@@ -6,6 +6,9 @@
 // returns text. Of the processor it knows only the names that both sides must agree on.
 //
 //	filters.go, filters.yaml                the HTTP filters, which are the same everywhere
+//	attempts.yaml                           the filters of each attempt to send a request, likewise
+//	answers.go, answers.yaml                what Envoy answers itself, in the gateway's words, likewise
+//	envoy.go, envoy.yaml, clusters.yaml     a whole configuration of Envoy
 //	istio.go, istio.yaml                    the objects for Istio
 //	istio_patches.go, istio_patches.yaml    the patches of its EnvoyFilter
 //	istio_check.go                          what would not work with them

@@ -28,7 +28,7 @@ type envoyFilter struct {
 //go:embed istio_patches.yaml
 var patchesText string
 
-var patchTemplates = template.Must(template.New("istio_patches.yaml").Parse(patchesText))
+var patchTemplates = template.Must(template.New("istio_patches.yaml").Funcs(template.FuncMap{"indent": indent}).Parse(patchesText))
 
 // bufferLimit is what Envoy holds of a body by itself, in bytes.
 const bufferLimit = 1 << 20
@@ -44,6 +44,8 @@ func (w *workload) envoyFilter(c *affinity.Config, o *IstioOptions) (envoyFilter
 	p.httpFilters()
 	p.bodies()
 	p.add("retries", nil)
+	p.add("attempts", attemptFilters(sessionHeaders(p.config)))
+	p.add("answers", answers())
 	p.splits()
 	return f, p.err
 }
@@ -79,7 +81,7 @@ type filterPatch struct {
 func (p *patcher) httpFilters() {
 	o := filterOptions{
 		Cluster:  istioCluster(p.options.host(), processorPort, ""),
-		FailOpen: p.options.FailOpen, MessageTimeout: p.options.MessageTimeout,
+		FailOpen: p.options.FailOpen, MessageTimeout: p.options.MessageTimeout, TellsRetries: true,
 	}
 	for i := range p.config.Services {
 		key := p.config.Services[i].Key

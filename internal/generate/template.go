@@ -9,7 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-//go:embed attempts.yaml clusters.yaml envoy.yaml filters.yaml
+//go:embed answers.yaml attempts.yaml clusters.yaml envoy.yaml filters.yaml
 var texts embed.FS
 
 // templates are YAML with holes in it, so that what is printed can be read in them, comments and all.

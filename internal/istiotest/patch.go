@@ -25,6 +25,7 @@ type patch struct {
 	applyTo   networking.EnvoyFilter_ApplyTo
 	match     *networking.EnvoyFilter_EnvoyConfigObjectMatch
 	operation networking.EnvoyFilter_Patch_Operation
+	network   *listenerv3.Filter
 	filter    *hcmv3.HttpFilter
 	listener  *listenerv3.Listener
 	route     *routev3.Route
@@ -39,9 +40,14 @@ func readPatch(in *networking.EnvoyFilter_EnvoyConfigObjectPatch) (*patch, error
 	var value proto.Message
 	var operations []networking.EnvoyFilter_Patch_Operation
 	switch p.applyTo {
+	case networking.EnvoyFilter_NETWORK_FILTER:
+		p.network = &listenerv3.Filter{}
+		value, operations = p.network, []networking.EnvoyFilter_Patch_Operation{networking.EnvoyFilter_Patch_MERGE}
 	case networking.EnvoyFilter_HTTP_FILTER:
 		p.filter = &hcmv3.HttpFilter{}
-		value, operations = p.filter, []networking.EnvoyFilter_Patch_Operation{networking.EnvoyFilter_Patch_INSERT_FIRST, networking.EnvoyFilter_Patch_INSERT_BEFORE}
+		value, operations = p.filter, []networking.EnvoyFilter_Patch_Operation{
+			networking.EnvoyFilter_Patch_INSERT_FIRST, networking.EnvoyFilter_Patch_INSERT_BEFORE, networking.EnvoyFilter_Patch_MERGE,
+		}
 	case networking.EnvoyFilter_LISTENER:
 		p.listener = &listenerv3.Listener{}
 		value, operations = p.listener, []networking.EnvoyFilter_Patch_Operation{networking.EnvoyFilter_Patch_MERGE}
@@ -90,10 +96,10 @@ func patchListener(l *listenerv3.Listener, patches []*patch) error {
 				return err
 			}
 			for _, p := range patches {
-				if p.applyTo != networking.EnvoyFilter_HTTP_FILTER || !p.fitsListener(l) {
+				if !p.fitsListener(l) {
 					continue
 				}
-				if err := p.insert(manager); err != nil {
+				if err := p.patchManager(manager); err != nil {
 					return err
 				}
 			}
@@ -107,12 +113,61 @@ func patchListener(l *listenerv3.Listener, patches []*patch) error {
 	return nil
 }
 
-// insert puts an HTTP filter into its place.
-func (p *patch) insert(into *hcmv3.HttpConnectionManager) error {
+// patchManager applies the patch to a connection manager, if it is for one.
+func (p *patch) patchManager(into *hcmv3.HttpConnectionManager) error {
+	if p.network == nil && p.filter == nil {
+		return nil
+	}
 	in := p.match.GetListener().GetFilterChain().GetFilter()
 	if in.GetName() != connectionManager {
-		return fmt.Errorf("a patch for HTTP filters is for the network filter %q", in.GetName())
+		return fmt.Errorf("a patch for filters is for the network filter %q", in.GetName())
 	}
+	switch {
+	case p.network != nil:
+		return mergeConfig(into, p.network.GetTypedConfig())
+	case p.operation == networking.EnvoyFilter_Patch_MERGE:
+		for _, f := range into.HttpFilters {
+			if f.GetName() == in.GetSubFilter().GetName() && f.GetName() == p.filter.GetName() {
+				return p.mergeFilter(f)
+			}
+		}
+		return fmt.Errorf("there is no filter %s to merge with", in.GetSubFilter().GetName())
+	}
+	return p.insert(into, in)
+}
+
+// mergeFilter merges the patch with an HTTP filter.
+func (p *patch) mergeFilter(f *hcmv3.HttpFilter) error {
+	config, err := f.GetTypedConfig().UnmarshalNew()
+	if err != nil {
+		return err
+	}
+	if err := mergeConfig(config, p.filter.GetTypedConfig()); err != nil {
+		return err
+	}
+	merged, err := anypb.New(config)
+	if err != nil {
+		return err
+	}
+	f.ConfigType = &hcmv3.HttpFilter_TypedConfig{TypedConfig: merged}
+	return nil
+}
+
+// mergeConfig merges a patch's configuration of a filter into the filter's.
+func mergeConfig(into proto.Message, from *anypb.Any) error {
+	config, err := from.UnmarshalNew()
+	if err != nil {
+		return err
+	}
+	if a, b := into.ProtoReflect().Descriptor().FullName(), config.ProtoReflect().Descriptor().FullName(); a != b {
+		return fmt.Errorf("%s cannot be merged with %s", b, a)
+	}
+	proto.Merge(into, config)
+	return nil
+}
+
+// insert puts an HTTP filter into its place. in is what it is put into.
+func (p *patch) insert(into *hcmv3.HttpConnectionManager, in *networking.EnvoyFilter_ListenerMatch_FilterMatch) error {
 	filter, _ := proto.Clone(p.filter).(*hcmv3.HttpFilter)
 	at := 0
 	if p.operation == networking.EnvoyFilter_Patch_INSERT_BEFORE {
