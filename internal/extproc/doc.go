@@ -5,7 +5,9 @@
 // It works with request_header_mode SEND and request_body_mode BUFFERED; with
 // allow_mode_override. One gRPC stream is one request:
 //
-//	server.go    the gRPC server: limits, health, graceful stop
+//	rpc/         the gRPC server, for very many short streams
+//	wire/        the messages, as they are on the wire
+//	server.go    limits, health, graceful stop
 //	tls.go       what an operator gets to know of handshakes that fail
 //	fault.go     what a panic ends
 //	exchange.go  one stream: Plan, wait for the body if the plan says so, Decide, Release

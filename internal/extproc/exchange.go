@@ -1,27 +1,26 @@
 package extproc
 
 import (
-	"errors"
-	"io"
 	"strconv"
 	"sync"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	filterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
-	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/remora-proxy/remora/internal/affinity"
+	"github.com/remora-proxy/remora/internal/extproc/rpc"
+	"github.com/remora-proxy/remora/internal/extproc/wire"
 	"github.com/remora-proxy/remora/internal/fields"
 	"github.com/remora-proxy/remora/internal/problem"
 )
 
-// exchange is one request: Plan, wait for the body, Decide, and Release exactly once. It belongs to the goroutine of its stream.
+// exchange is one request, and the handler of its stream: Plan, wait for the body, Decide, and Release exactly once. It is used again for
+// other requests, with its buffers.
 type exchange struct {
 	s       *Server
 	port    uint16 // of the Gateway's server
+	over    bool   // there are as many requests in flight as there may be
+	retries bool   // the stream's metadata has RetriesMetadata
 	view    affinity.Request
 	scan    fields.Scanner
 	dec     affinity.Decision
@@ -29,75 +28,100 @@ type exchange struct {
 	path    string        // as Envoy has it, without the query
 	id      string        // x-request-id
 	modes   modes
-	held    []byte // of a body in pieces, until it has been decided
-	begun   bool   // the request's headers came
-	refused bool   // Envoy was told to answer with a problem: it does not listen any more
-	decided bool   // Decide was called, and Release was not
+	begun   bool // the request's headers came
+	refused bool // Envoy was told to answer with a problem: it does not listen any more
+	decided bool // Decide was called, and Release was not
 
-	out []*extprocv3.ProcessingResponse // the answer to one message of Envoy's
+	in    wire.Request  // the message that is answered
+	first []byte        // the stream's first message, which view aliases until the decision
+	held  []byte        // of a body in pieces, until it has been decided
+	reply wire.Response // the answer that is made
+	text  []byte        // what strings of reply alias
+	out   []byte        // where answers go
 }
 
 // modes is what Envoy's first message says of how the others come.
 type modes struct {
-	request, response filterv3.ProcessingMode_BodySendMode
+	request, response wire.BodyMode
 }
+
+// maxKept is the bytes of a buffer that is kept for the next request.
+const maxKept = 16 << 10
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
-var errBodyMode = status.Error(codes.FailedPrecondition, "the request's body is needed, and does not come in a way that it can be read: set request_body_mode to NONE, BUFFERED or FULL_DUPLEX_STREAMED in the filter's processing_mode")
+var (
+	errBodyMode = status.Error(codes.FailedPrecondition, "the request's body is needed, and does not come in a way that it can be read: set request_body_mode to NONE, BUFFERED or FULL_DUPLEX_STREAMED in the filter's processing_mode")
+	errPaused   = status.Error(codes.Unavailable, "there is no configuration in force yet")
+	errBad      = status.Error(codes.Internal, "a message is no ProcessingRequest")
+)
 
-// Process serves the stream of one request.
-func (s *Server) Process(stream extprocv3.ExternalProcessor_ProcessServer) error {
-	over := s.stats.streams.Add(1) > s.maxRequests
-	defer s.stats.streams.Add(-1)
+// open begins the stream of one request.
+func (s *Server) open(call rpc.Call) (rpc.Handler, error) {
+	if s.paused.Load() {
+		return nil, errPaused
+	}
+	port, err := s.portOf(call)
+	if err != nil {
+		return nil, s.misuse(err)
+	}
 	x, _ := exchanges.Get().(*exchange)
-	x.s = s
-	defer x.end()
-	var err error
-	if x.port, err = s.portOf(stream); err != nil {
-		return s.misuse(err)
-	}
-	for {
-		in, err := stream.Recv()
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return err // the request is over: Envoy has reset the stream, or is gone
-		}
-		if !x.begun && isReport(in) {
-			x.say(s.report(stream.Context(), in))
-		} else if over && !x.begun {
-			x.refuse(overloaded)
-		} else if err := x.hear(in); err != nil {
-			return s.misuse(err)
-		}
-		if err := x.send(stream); err != nil {
-			return err
-		}
-	}
+	x.s, x.port = s, port
+	_, n := call.Metadata(RetriesMetadata)
+	x.retries = n > 0
+	x.over = s.stats.streams.Add(1) > s.maxRequests
+	return x, nil
 }
 
-// send sends the answer to one message.
-func (x *exchange) send(stream extprocv3.ExternalProcessor_ProcessServer) error {
-	for i, out := range x.out {
-		if err := stream.Send(out); err != nil {
-			return err
-		}
-		x.out[i] = nil
+// Message takes a message of Envoy's and appends the answers to it.
+func (x *exchange) Message(m, to []byte) ([]byte, error) {
+	x.out = to
+	err := x.s.guarded(func() error { return x.take(m) })
+	to, x.out = x.out, nil
+	return to, err
+}
+
+// take answers a message.
+func (x *exchange) take(m []byte) error {
+	if !x.begun {
+		x.first = append(x.first[:0], m...)
+		m = x.first
 	}
-	x.out = x.out[:0]
+	if x.in.Read(m) != nil {
+		return errBad
+	}
+	switch {
+	case !x.begun && x.isReport():
+		x.report()
+	case !x.begun && x.over:
+		x.refuse(overloaded)
+	default:
+		if err := x.hear(); err != nil {
+			return x.s.misuse(err)
+		}
+	}
 	return nil
 }
 
-// end releases what the request holds and gives x back.
-func (x *exchange) end() {
-	if x.decided {
-		x.s.engine.Release(&x.dec, x.s.now())
+// End releases what the request holds and gives x back.
+func (x *exchange) End() {
+	s := x.s
+	s.stats.streams.Add(-1)
+	err := s.guarded(func() error {
+		if x.decided {
+			s.engine.Release(&x.dec, s.now())
+		}
+		return nil
+	})
+	if err != nil {
+		return // x is as the panic has left it
 	}
 	x.forget()
-	clear(x.out)
-	x.s, x.out, x.modes = nil, x.out[:0], modes{}
+	x.in.Clear()
+	if cap(x.first) > maxKept {
+		x.first = nil
+	}
+	x.s, x.modes = nil, modes{}
 	x.begun, x.refused, x.decided = false, false, false
 	x.dec = affinity.Decision{Promoted: x.dec.Promoted}
 	exchanges.Put(x)
@@ -111,7 +135,10 @@ func (x *exchange) forget() {
 	x.view, x.dec.Promoted = affinity.Request{}, promoted
 	x.view.Headers = headers
 	x.scan.Reset(nil)
-	x.plan, x.path, x.id, x.held = affinity.Plan{}, "", "", nil
+	x.plan, x.path, x.id = affinity.Plan{}, "", ""
+	if x.held = x.held[:0]; cap(x.held) > maxKept {
+		x.held = nil
+	}
 }
 
 // misuse counts a stream that Envoy's configuration is to blame for, and logs the first one.
@@ -123,74 +150,72 @@ func (s *Server) misuse(err error) error {
 }
 
 // portOf is the port of the Gateway's server that a stream's request came in through.
-func (s *Server) portOf(stream extprocv3.ExternalProcessor_ProcessServer) (uint16, error) {
-	values := metadata.ValueFromIncomingContext(stream.Context(), PortMetadata)
-	if len(values) == 0 {
+func (s *Server) portOf(call rpc.Call) (uint16, error) {
+	value, count := call.Metadata(PortMetadata)
+	if count == 0 {
 		return s.port, nil
 	}
-	n, err := strconv.ParseUint(values[0], 10, 16)
-	if err != nil || n == 0 || len(values) > 1 {
+	n, err := strconv.ParseUint(value, 10, 16)
+	if err != nil || n == 0 || count > 1 {
 		return 0, status.Errorf(codes.InvalidArgument, "the metadata %s is not one port of 1 to 65535", PortMetadata)
 	}
 	return uint16(n), nil
 }
 
-// hear takes one message of Envoy's and makes the answer to it. The error, a gRPC status, is about how Envoy is configured.
-func (x *exchange) hear(in *extprocv3.ProcessingRequest) error {
+// hear answers one message of Envoy's. The error, a gRPC status, is about how Envoy is configured.
+func (x *exchange) hear() error {
 	if x.refused {
 		return nil // sent before Envoy heard of it
 	}
-	if c := in.GetProtocolConfig(); c != nil {
-		x.modes = modes{c.GetRequestBodyMode(), c.GetResponseBodyMode()}
+	in := &x.in
+	if in.HasConfig {
+		x.modes = modes{in.RequestBody, in.ResponseBody}
 	}
-	switch m := in.GetRequest().(type) {
-	case *extprocv3.ProcessingRequest_RequestHeaders:
+	switch in.Kind {
+	case wire.RequestHeaders:
 		if x.begun {
 			return status.Error(codes.InvalidArgument, "the request's headers came twice in one stream")
 		}
-		return x.headers(in, m.RequestHeaders)
-	case *extprocv3.ProcessingRequest_RequestBody:
+		return x.headers()
+	case wire.RequestBody:
 		if x.begun {
-			x.requestBody(m.RequestBody)
+			x.requestBody()
 			return nil
 		}
-	case *extprocv3.ProcessingRequest_RequestTrailers:
+	case wire.RequestTrailers:
 		if x.begun {
-			x.requestTrailers(m.RequestTrailers.GetTrailers())
+			x.requestTrailers()
 			return nil
 		}
-	case *extprocv3.ProcessingRequest_ResponseHeaders:
-		x.say(x.responseHeaders())
+	case wire.ResponseHeaders:
+		x.responseHeaders()
 		return nil
-	case *extprocv3.ProcessingRequest_ResponseBody:
-		if x.modes.response == duplex {
-			x.echo(responsePiece, m.ResponseBody.GetBody(), m.ResponseBody.GetEndOfStream())
+	case wire.ResponseBody:
+		if x.modes.response == wire.FullDuplexStreamed {
+			x.echo(wire.ResponseBody, in.Body, in.EndOfStream)
 		} else {
-			x.say(passResponseBody())
+			x.pass(wire.ResponseBody)
 		}
 		return nil
-	case *extprocv3.ProcessingRequest_ResponseTrailers:
-		x.say(passResponseTrailers())
+	case wire.ResponseTrailers:
+		x.pass(wire.ResponseTrailers)
 		return nil
 	}
 	return status.Error(codes.FailedPrecondition, "the stream does not begin with the request's headers: set request_header_mode to SEND in the filter's processing_mode")
 }
 
-// say appends a message to the answer.
-func (x *exchange) say(out *extprocv3.ProcessingResponse) { x.out = append(x.out, out) }
-
 // refuse makes Envoy answer the request with a problem. It is the last that Envoy is told.
 func (x *exchange) refuse(p problem.Problem) {
 	x.s.stats.problems[problem.Index(p.Code)].Add(1)
-	x.say(immediate(p, x.id))
+	x.immediate(p)
 	x.begun, x.refused = true, true
 	x.forget()
 }
 
 // headers plans the request, and decides it unless the body is to be read before.
-func (x *exchange) headers(in *extprocv3.ProcessingRequest, h *extprocv3.HttpHeaders) error {
+func (x *exchange) headers() error {
 	x.begun = true
-	if !x.describe(in, h, x.port) {
+	if !x.describe() {
 		x.refuse(badPath)
 		return nil
 	}
@@ -199,26 +224,27 @@ func (x *exchange) headers(in *extprocv3.ProcessingRequest, h *extprocv3.HttpHea
 		return nil
 	}
 	length, known := x.contentLength()
+	isDuplex := x.modes.request == wire.FullDuplexStreamed
 	switch {
 	case x.plan.Spec == nil:
-	case h.GetEndOfStream() || known && length == 0 || !known && x.isUpgrade():
+	case x.in.EndOfStream || known && length == 0 || !known && x.isUpgrade():
 		x.plan.Spec = nil // there is no body
 	case length > int64(x.plan.MaxBody):
 		x.plan.Spec = nil
 		x.view.BodyState = affinity.BodyTooLarge
-	case x.modes.request == duplex:
+	case isDuplex:
 		return nil // told with the body's end
-	case x.modes.request == buffered || in.GetProtocolConfig() == nil: // or an Envoy that does not say
-		x.say(waitForBody())
+	case x.modes.request == wire.Buffered || !x.in.HasConfig: // or an Envoy that does not say
+		x.pass(wire.RequestHeaders)
 		return nil
-	case x.modes.request == filterv3.ProcessingMode_NONE:
-		x.say(askForBody())
+	case x.modes.request == wire.None:
+		x.askForBody()
 		return nil
 	default:
 		return errBodyMode
 	}
-	if x.modes.request == duplex {
-		x.decide(x.passPicked)
+	if isDuplex {
+		x.decide(passPicked)
 	} else {
 		x.decide(passHeaders)
 	}
@@ -226,35 +252,36 @@ func (x *exchange) headers(in *extprocv3.ProcessingRequest, h *extprocv3.HttpHea
 }
 
 // requestBody takes a message with the request's body: the whole of it in mode BUFFERED, else a piece.
-func (x *exchange) requestBody(b *extprocv3.HttpBody) {
+func (x *exchange) requestBody() {
+	body := x.in.Body
 	switch {
-	case x.modes.request == duplex:
-		x.requestPiece(b.GetBody(), b.GetEndOfStream())
+	case x.modes.request == wire.FullDuplexStreamed:
+		x.requestPiece(body, x.in.EndOfStream)
 	case x.plan.Spec == nil: // already decided: allow_mode_override is off, so the body came nevertheless
-		x.say(passBody(nil))
-	case len(b.GetBody()) > x.plan.MaxBody:
+		x.pass(wire.RequestBody)
+	case len(body) > x.plan.MaxBody:
 		x.tooLarge(passBody)
 	default:
-		x.read(b.GetBody(), passBody)
+		x.read(body, passBody)
 	}
 }
 
 // requestTrailers takes the request's trailers, which end a body without a last piece.
-func (x *exchange) requestTrailers(trailers *corev3.HeaderMap) {
+func (x *exchange) requestTrailers() {
 	switch {
 	case x.plan.Spec == nil:
-	case x.modes.request == duplex:
+	case x.modes.request == wire.FullDuplexStreamed:
 		x.bodyEnded(false)
 	default: // the body is empty: Envoy does not send it, and with the trailers no headers can be set any more
 		x.refuse(onlyTrailers)
 	}
 	if !x.refused {
-		x.say(passRequestTrailers(x.forgedOf(trailers)))
+		x.passTrailers()
 	}
 }
 
-// read reads the whole body and decides. pass makes a message of what Envoy is told.
-func (x *exchange) read(body []byte, pass passing) {
+// read reads the whole body and decides.
+func (x *exchange) read(body []byte, how passing) {
 	x.scan.Reset(x.plan.Spec)
 	err := x.scan.Write(body)
 	if err == nil {
@@ -265,17 +292,17 @@ func (x *exchange) read(body []byte, pass passing) {
 		return
 	}
 	x.view.BodyState, x.view.Body = affinity.BodyRead, &x.scan
-	x.decide(pass)
+	x.decide(how)
 }
 
 // tooLarge decides when the body has turned out to be too large to be read.
-func (x *exchange) tooLarge(pass passing) {
+func (x *exchange) tooLarge(how passing) {
 	x.view.BodyState = affinity.BodyTooLarge
-	x.decide(pass)
+	x.decide(how)
 }
 
-// decide asks the engine where the request goes, and tells Envoy in a message that pass makes.
-func (x *exchange) decide(pass passing) {
+// decide asks the engine where the request goes, and tells Envoy.
+func (x *exchange) decide(how passing) {
 	x.s.engine.Decide(&x.view, &x.dec, x.s.now())
 	if !x.dec.Problem.IsZero() {
 		x.refuse(x.dec.Problem)
@@ -283,12 +310,7 @@ func (x *exchange) decide(pass passing) {
 	}
 	x.decided, x.dec.Sent = true, true // Envoy does not say whether any byte has reached the endpoint: from here on it may have
 	x.s.stats.decided.Add(1)
-	out := pass(x.tell())
-	addPick(out, x.dec.Pick())
-	if out.ModeOverride != nil && x.dec.SetCookie != "" {
-		out.ModeOverride.ResponseHeaderMode = filterv3.ProcessingMode_SEND // the cookie goes with them
-	}
-	x.say(out)
+	x.tell(how)
 	x.forget()
 }
 

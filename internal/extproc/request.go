@@ -4,10 +4,6 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-	"unsafe"
-
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 
 	"github.com/remora-proxy/remora/internal/affinity"
 	"github.com/remora-proxy/remora/internal/route"
@@ -18,12 +14,12 @@ import (
 const sourceAttribute = "source.address"
 
 // describe makes the engine's view of a request. It reports whether the path is one that can be forwarded.
-func (x *exchange) describe(in *extprocv3.ProcessingRequest, h *extprocv3.HttpHeaders, port uint16) bool {
+func (x *exchange) describe() bool {
 	v := &x.view
 	v.BodyState, v.Body = affinity.BodyNotRead, nil
-	v.Request = route.Request{Port: port, Scheme: "http", Headers: v.Headers[:0]}
-	for _, f := range h.GetHeaders().GetHeaders() {
-		name, value := f.GetKey(), valueOf(f)
+	v.Request = route.Request{Port: x.port, Scheme: "http", Headers: v.Headers[:0]}
+	for _, f := range x.in.Headers {
+		name, value := f.Name, f.Value
 		if !strings.HasPrefix(name, ":") {
 			v.Headers = appendField(v.Headers, name, value)
 			if name == "x-request-id" {
@@ -42,7 +38,7 @@ func (x *exchange) describe(in *extprocv3.ProcessingRequest, h *extprocv3.HttpHe
 			x.path, v.Query, _ = strings.Cut(value, "?")
 		}
 	}
-	v.Source, v.Among = sourceOf(in), subsetOf(in.GetMetadataContext())
+	v.Source, v.Among = x.source(), x.subset()
 	var ok bool
 	v.Path, ok = route.NormalizePath(x.path)
 	return ok
@@ -69,17 +65,13 @@ func appendField(to []route.Header, name, value string) []route.Header {
 	return append(to, route.Header{Name: name, Value: value[from:]})
 }
 
-// valueOf is a field's value, which aliases the message.
-func valueOf(f *corev3.HeaderValue) string {
-	if raw := f.GetRawValue(); len(raw) > 0 {
-		return unsafe.String(unsafe.SliceData(raw), len(raw)) // nothing writes to a message that was received
+// source is the client's address, if Envoy was asked to send it.
+func (x *exchange) source() netip.Addr {
+	v, ok := x.in.Attribute(sourceAttribute)
+	if !ok {
+		return netip.Addr{}
 	}
-	return f.GetValue()
-}
-
-// sourceOf is the client's address, if Envoy was asked to send it.
-func sourceOf(in *extprocv3.ProcessingRequest) netip.Addr {
-	addr, err := netip.ParseAddrPort(attribute(in, sourceAttribute).GetStringValue())
+	addr, err := netip.ParseAddrPort(v.Text)
 	if err != nil {
 		return netip.Addr{}
 	}

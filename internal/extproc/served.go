@@ -1,15 +1,13 @@
 package extproc
 
 import (
-	"context"
 	"strconv"
 	"strings"
 
-	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/remora-proxy/remora/internal/affinity"
+	"github.com/remora-proxy/remora/internal/extproc/wire"
 	"github.com/remora-proxy/remora/internal/session"
 )
 
@@ -63,46 +61,52 @@ func parsePick(text string) (p affinity.Pick, ok bool) {
 	}, true
 }
 
-// addPick adds the dynamic metadata that goes with a decision.
-func addPick(out *extprocv3.ProcessingResponse, p affinity.Pick) {
-	text := structpb.NewStringValue(string(appendPick(make([]byte, 0, 1+2*pickDigits+len(p.Service)), p)))
-	pick := structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{PickMetadata: text}})
-	if out.DynamicMetadata == nil {
-		out.DynamicMetadata = &structpb.Struct{Fields: make(map[string]*structpb.Value, 1)}
-	}
-	out.DynamicMetadata.Fields[MetadataNamespace] = pick
-}
-
 // isReport reports whether a stream's first message tells what became of a request that another stream decided.
-func isReport(in *extprocv3.ProcessingRequest) bool {
-	return in.GetResponseHeaders() != nil && attribute(in, detailsAttribute) != nil
+func (x *exchange) isReport() bool {
+	if x.in.Kind != wire.ResponseHeaders {
+		return false
+	}
+	_, ok := x.in.Attribute(detailsAttribute)
+	return ok
 }
 
 // report takes over what Envoy did with a request that was decided before, by this processor or by another one. The response goes on
 // whatever the report says.
-func (s *Server) report(ctx context.Context, in *extprocv3.ProcessingRequest) *extprocv3.ProcessingResponse {
+func (x *exchange) report() {
+	s := x.s
 	s.stats.reports.Add(1)
-	used := usedOf(in)
-	pick, ok := parsePick(in.GetMetadataContext().GetFilterMetadata()[MetadataNamespace].GetFields()[PickMetadata].GetStringValue())
+	used := x.used()
+	text, _ := x.metadata(MetadataNamespace, PickMetadata)
+	pick, ok := parsePick(text.GetStringValue())
 	if ok {
-		used.ToldMoved = used.Attempts > 1 && metadata.ValueFromIncomingContext(ctx, RetriesMetadata) != nil
+		used.ToldMoved = used.Attempts > 1 && x.retries
 		_, _, ok = s.engine.Served(pick, used, s.now())
 	}
 	if !ok {
 		s.stats.uselessReports.Add(1)
 	}
-	return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ResponseHeaders{ResponseHeaders: &extprocv3.HeadersResponse{}}}
+	x.pass(wire.ResponseHeaders)
 }
 
-// usedOf is which host Envoy used. It comes from Envoy's own account of the request, not from the response: what a replica writes
-// in its headers has no part in it.
-func usedOf(in *extprocv3.ProcessingRequest) affinity.Used {
-	u := affinity.Used{
-		Addr:     attribute(in, addressAttribute).GetStringValue(),
-		Attempts: int(attribute(in, attemptsAttribute).GetNumberValue()),
+// metadata is a value of Envoy's dynamic metadata, if Envoy has sent it.
+func (x *exchange) metadata(namespace, key string) (*structpb.Value, bool) {
+	m, err := x.in.Metadata()
+	if err != nil {
+		return nil, false
 	}
+	v, ok := m.GetFilterMetadata()[namespace].GetFields()[key]
+	return v, ok
+}
+
+// used is which host Envoy used. It comes from Envoy's own account of the request, not from the response: what a replica writes
+// in its headers has no part in it.
+func (x *exchange) used() affinity.Used {
+	addr, _ := x.in.Attribute(addressAttribute)
+	attempts, _ := x.in.Attribute(attemptsAttribute)
+	details, _ := x.in.Attribute(detailsAttribute)
+	u := affinity.Used{Addr: addr.Text, Attempts: int(attempts.Number)}
 	// Envoy's response code details: "upstream_reset_before_response_started{connection_timeout}", and more behind "|" at times.
-	reset, ok := strings.CutPrefix(attribute(in, detailsAttribute).GetStringValue(), "upstream_reset_before_response_started{")
+	reset, ok := strings.CutPrefix(details.Text, "upstream_reset_before_response_started{")
 	if !ok {
 		return u
 	}
@@ -116,14 +120,4 @@ func usedOf(in *extprocv3.ProcessingRequest) affinity.Used {
 		u.Addr = "" // a circuit breaker kept the request from a host that may be well
 	}
 	return u
-}
-
-// attribute is one of the attributes that Envoy sends; nil when it does not.
-func attribute(in *extprocv3.ProcessingRequest, name string) *structpb.Value {
-	for _, attributes := range in.GetAttributes() {
-		if v, ok := attributes.GetFields()[name]; ok {
-			return v
-		}
-	}
-	return nil
 }

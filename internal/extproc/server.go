@@ -13,14 +13,11 @@ import (
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/status"
 
 	"github.com/remora-proxy/remora/internal/affinity"
+	"github.com/remora-proxy/remora/internal/extproc/rpc"
 	"github.com/remora-proxy/remora/internal/session"
 )
 
@@ -45,11 +42,11 @@ const RetriesMetadata = "x-remora-retries"
 const (
 	maxConnections   = 1024    // Envoy opens one for each of its workers, and more when one is full of streams
 	maxMessage       = 2 << 20 // bytes: a body as large as Envoy buffers by default (1 MiB), or its headers
+	maxHeld          = 1 << 30 // bytes of unfinished messages and of answers that are not taken, of all requests
 	maxMetadata      = 64 << 10
 	handshakeTimeout = 10 * time.Second
-	pingAfter        = 30 * time.Second       // without a sign of life from Envoy
-	pingTimeout      = 10 * time.Second       // then its connection is closed, and what its requests hold is released
-	minPingInterval  = 100 * time.Millisecond // of Envoy's own pings, which find out that a processor hangs; more often is taken for abuse
+	pingAfter        = 30 * time.Second // without a sign of life from Envoy
+	pingTimeout      = 10 * time.Second // then its connection is closed, and what its requests hold is released
 )
 
 // Config is what a Server is made of. Only Engine is required; a zero field means its default.
@@ -74,8 +71,6 @@ type Config struct {
 
 // Server is an external processor. Make it with New.
 type Server struct {
-	extprocv3.UnimplementedExternalProcessorServer
-
 	engine         *affinity.Engine
 	port           uint16
 	endpointHeader string
@@ -83,12 +78,10 @@ type Server struct {
 	now            func() session.Instant
 	log            *slog.Logger
 
-	grpc     *grpc.Server
-	health   *health.Server
-	paused   atomic.Bool
-	stopping context.Context
-	stop     context.CancelFunc
-	stats    stats
+	rpc    *rpc.Server
+	health *health.Server
+	paused atomic.Bool
+	stats  stats
 }
 
 // New makes a Server, which serves nobody yet.
@@ -115,33 +108,24 @@ func New(c Config) (*Server, error) {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	s.stats.init()
-	s.stopping, s.stop = context.WithCancel(context.Background())
-	options := []grpc.ServerOption{
-		grpc.StreamInterceptor(s.intercept),
-		grpc.MaxRecvMsgSize(maxMessage),
-		grpc.MaxHeaderListSize(maxMetadata),
-		grpc.MaxConcurrentStreams(uint32(s.maxRequests)),
-		grpc.ConnectionTimeout(handshakeTimeout),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPingInterval, PermitWithoutStream: true}),
-	}
-	if c.TLS != nil {
-		options = append(options, grpc.Creds(&countedTLS{credentials.NewTLS(c.TLS), s}))
-	}
-	s.grpc = grpc.NewServer(options...)
+	s.rpc = rpc.New(rpc.Config{
+		MaxStreams: uint32(s.maxRequests), MaxMessage: maxMessage, MaxHeld: maxHeld, MaxMetadata: maxMetadata,
+		HandshakeTimeout: handshakeTimeout, PingAfter: pingAfter, PingTimeout: pingTimeout,
+		TLS: c.TLS, HandshakeFailed: s.handshakeFailed,
+	})
 	s.health = health.NewServer()
 	s.Resume()
-	healthv1.RegisterHealthServer(s.grpc, s.health)
-	extprocv3.RegisterExternalProcessorServer(s.grpc, s)
+	healthv1.RegisterHealthServer(s.rpc, s.health)
+	s.rpc.Handle(extprocv3.ExternalProcessor_Process_FullMethodName, s.open)
 	if c.Services != nil {
-		c.Services(s.grpc)
+		c.Services(s.rpc)
 	}
 	return s, nil
 }
 
 // Serve takes connections of l, which it closes at the end, until Shutdown or Close. It may be called for several listeners.
 func (s *Server) Serve(l net.Listener) error {
-	if err := s.grpc.Serve(netutil.LimitListener(l, maxConnections)); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+	if err := s.rpc.Serve(netutil.LimitListener(l, maxConnections)); err != nil {
 		return fmt.Errorf("serve external processing: %w", err)
 	}
 	return nil
@@ -164,50 +148,11 @@ func (s *Server) setServing(is healthv1.HealthCheckResponse_ServingStatus) {
 // other services, which may be meant to last for ever, it ends. When ctx is done before, it cuts off the rest and returns its error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.health.Shutdown()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		s.grpc.GracefulStop()
-	}()
-	s.stop()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		s.grpc.Stop()
-		<-done
-		return ctx.Err()
-	}
+	return s.rpc.Shutdown(ctx)
 }
 
 // Close cuts off what is in flight.
 func (s *Server) Close() error {
-	s.stop()
-	s.grpc.Stop()
+	s.rpc.Close()
 	return nil
 }
-
-var errPaused = status.Error(codes.Unavailable, "there is no configuration in force yet")
-
-// intercept sees to what streams are refused, and ends those of other services when the server stops.
-func (s *Server) intercept(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	if info.FullMethod == extprocv3.ExternalProcessor_Process_FullMethodName {
-		if s.paused.Load() {
-			return errPaused
-		}
-		return s.guarded(func() error { return handler(srv, stream) })
-	}
-	ctx, cancel := context.WithCancel(stream.Context())
-	defer cancel()
-	forget := context.AfterFunc(s.stopping, cancel)
-	defer forget()
-	return handler(srv, &mortalStream{stream, ctx})
-}
-
-// mortalStream is a stream that ends with a context of its own.
-type mortalStream struct {
-	grpc.ServerStream
-	ctx context.Context
-}
-
-func (s *mortalStream) Context() context.Context { return s.ctx }
