@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"io"
 	"regexp"
 	"strconv"
 	"strings"
@@ -81,14 +82,8 @@ func newGenerateIstio(env Env) *cobra.Command {
 			fmt.Fprintf(env.Stdout, "it would work: %s\n", counted(warnings, "warning"))
 			return nil
 		}
-		out, err := generate.Istio(loaded.Set, loaded.Config, o)
-		if err != nil {
-			return err
-		}
-		if _, err := env.Stdout.Write(out); err != nil {
-			return fmt.Errorf("write the objects: %w", err)
-		}
-		return nil
+		_, err = io.WriteString(env.Stdout, generate.Istio(loaded.Set, loaded.Config, o))
+		return err
 	})
 	return cmd
 }

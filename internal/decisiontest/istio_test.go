@@ -52,11 +52,7 @@ func (d *istioDoor) Load(t *testing.T, files map[string]string) {
 	if list := generate.CheckIstio(set, &c.Config, o); list.HasErrors() {
 		t.Fatal(list)
 	}
-	written, err := generate.Istio(set, &c.Config, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	mesh := &istiotest.Mesh{Set: set, Generated: written, Processors: []string{d.asked}}
+	mesh := &istiotest.Mesh{Set: set, Generated: generate.Istio(set, &c.Config, o), Processors: []string{d.asked}}
 	if d.gateway != nil {
 		d.gateway.Apply(t, mesh)
 		return

@@ -155,30 +155,32 @@ func usesKey(c *affinity.Config, is func(affinity.Key) bool) bool {
 func hashes(c *affinity.Config) ([]string, error) {
 	var out []string
 	for i := range c.Services {
-		key := c.Services[i].Key
-		name, err := scalar(key.Name)
+		policy, err := hashPolicy(c.Services[i].Key)
 		if err != nil {
 			return nil, err
 		}
-		var policy string
-		switch key.Kind {
-		case affinity.HeaderKey:
-			policy = "{header: {header_name: " + name + "}}"
-		case affinity.CookieKey:
-			policy = "{cookie: {name: " + name + "}}"
-		case affinity.QueryKey:
-			policy = "{query_parameter: {name: " + name + "}}"
-		case affinity.SourceIPKey:
-			policy = "{connection_properties: {source_ip: true}}"
-		case affinity.NoKey:
-			continue
-		}
-		if !slices.Contains(out, policy) {
+		if policy != "" && !slices.Contains(out, policy) {
 			out = append(out, policy)
 		}
 	}
 	slices.Sort(out)
 	return out, nil
+}
+
+// hashPolicy is the hash policy of a route for sessions that stick by a key, in flow style. Without a key there is none.
+func hashPolicy(key affinity.Key) (string, error) {
+	name, err := scalar(key.Name)
+	switch key.Kind {
+	case affinity.HeaderKey:
+		return "{header: {header_name: " + name + "}}", err
+	case affinity.CookieKey:
+		return "{cookie: {name: " + name + "}}", err
+	case affinity.QueryKey:
+		return "{query_parameter: {name: " + name + "}}", err
+	case affinity.SourceIPKey:
+		return "{connection_properties: {source_ip: true}}", nil
+	}
+	return "", nil
 }
 
 // cluster is what clusters.yaml is filled with.

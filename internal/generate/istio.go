@@ -1,15 +1,12 @@
 package generate
 
 import (
-	_ "embed"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
-	"text/template"
 	"time"
 
-	"go.yaml.in/yaml/v3"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 
 	"github.com/remora-proxy/remora/internal/affinity"
@@ -39,11 +36,6 @@ type IstioOptions struct {
 	ListenerPorts map[uint16]uint16
 }
 
-//go:embed istio.yaml
-var istioText string
-
-var istioTemplate = template.Must(template.New("istio.yaml").Parse(istioText))
-
 // host is the processor's name in the cluster.
 func (o *IstioOptions) host() string { return "remora." + o.Namespace + ".svc.cluster.local" }
 
@@ -54,7 +46,7 @@ func istioCluster(host string, port uint16, subset string) string {
 
 // Istio writes the objects that make the gateway of a mesh ask Remora: documents of YAML that kubectl can apply. The set must
 // have passed CheckIstio without errors, and c be what it was compiled to.
-func Istio(set *resource.Set, c *affinity.Config, o IstioOptions) ([]byte, error) {
+func Istio(set *resource.Set, c *affinity.Config, o IstioOptions) string {
 	data := struct {
 		IstioOptions
 		ClusterName, Host, DrainingLabel, ShutdownTimeout string
@@ -70,22 +62,14 @@ func Istio(set *resource.Set, c *affinity.Config, o IstioOptions) ([]byte, error
 		data.ClusterName += "-" + o.Namespace
 	}
 	for _, w := range workloads(set) {
-		f, err := w.envoyFilter(c, &o)
-		if err != nil {
-			return nil, err
-		}
-		data.Filters = append(data.Filters, f)
+		data.Filters = append(data.Filters, w.envoyFilter(c, &o))
 	}
 	if len(data.Filters) > 1 {
 		for i := range data.Filters {
 			data.Filters[i].Name = "remora-" + data.Filters[i].gateway
 		}
 	}
-	var out strings.Builder
-	if err := istioTemplate.Execute(&out, &data); err != nil {
-		return nil, fmt.Errorf("istio.yaml: %w", err)
-	}
-	return []byte(strings.TrimSpace(out.String()) + "\n"), nil
+	return render("istio.yaml", &data) + "\n"
 }
 
 // workload is the pods of a gateway, as the selectors of Gateways name them.
@@ -137,14 +121,3 @@ func unlabelled(set *resource.Set, c *affinity.Config) []serviceName {
 }
 
 func (n serviceName) host() string { return n.Name + "." + n.Namespace + ".svc.cluster.local" }
-
-// text writes a node in block style, each line behind an indent.
-func text(n *yaml.Node, indent string) (string, error) {
-	var out strings.Builder
-	e := yaml.NewEncoder(&out)
-	e.SetIndent(2)
-	if err := e.Encode(n); err != nil {
-		return "", fmt.Errorf("write YAML: %w", err)
-	}
-	return indent + strings.ReplaceAll(strings.TrimSuffix(out.String(), "\n"), "\n", "\n"+indent), nil
-}

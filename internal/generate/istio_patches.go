@@ -1,14 +1,11 @@
 package generate
 
 import (
-	"cmp"
-	_ "embed"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
-	"text/template"
 
 	"go.yaml.in/yaml/v3"
 
@@ -25,16 +22,11 @@ type envoyFilter struct {
 	Patches []string // as YAML
 }
 
-//go:embed istio_patches.yaml
-var patchesText string
-
-var patchTemplates = template.Must(template.New("istio_patches.yaml").Funcs(template.FuncMap{"indent": indent}).Parse(patchesText))
-
 // bufferLimit is what Envoy holds of a body by itself, in bytes.
 const bufferLimit = 1 << 20
 
 // envoyFilter makes the patches for the gateway's pods.
-func (w *workload) envoyFilter(c *affinity.Config, o *IstioOptions) (envoyFilter, error) {
+func (w *workload) envoyFilter(c *affinity.Config, o *IstioOptions) envoyFilter {
 	first := w.gateways[0].Value
 	f := envoyFilter{Name: "remora", gateway: first.Namespace + "-" + first.Name}
 	for _, name := range slices.Sorted(maps.Keys(w.labels)) {
@@ -47,7 +39,7 @@ func (w *workload) envoyFilter(c *affinity.Config, o *IstioOptions) (envoyFilter
 	p.add("attempts", attemptFilters(sessionHeaders(p.config)))
 	p.add("answers", answers())
 	p.splits()
-	return f, p.err
+	return f
 }
 
 // patcher makes the patches of one EnvoyFilter.
@@ -56,16 +48,11 @@ type patcher struct {
 	config   *affinity.Config
 	options  *IstioOptions
 	out      *envoyFilter
-	err      error
 }
 
 // add executes one of the templates of istio_patches.yaml.
 func (p *patcher) add(name string, data any) {
-	var text strings.Builder
-	if err := patchTemplates.ExecuteTemplate(&text, name, data); err != nil {
-		p.err = cmp.Or(p.err, fmt.Errorf("istio_patches.yaml: %w", err))
-	}
-	p.out.Patches = append(p.out.Patches, strings.Trim(text.String(), "\n"))
+	p.out.Patches = append(p.out.Patches, strings.Trim(render(name, data), "\n"))
 }
 
 // filterPatch is the data of the template "filter".
@@ -82,11 +69,8 @@ func (p *patcher) httpFilters() {
 	o := filterOptions{
 		Cluster:  istioCluster(p.options.host(), processorPort, ""),
 		FailOpen: p.options.FailOpen, MessageTimeout: p.options.MessageTimeout, TellsRetries: true,
-	}
-	for i := range p.config.Services {
-		key := p.config.Services[i].Key
-		o.SetsCookies = o.SetsCookies || key.SetTTL
-		o.SourceAddress = o.SourceAddress || key.Kind == affinity.SourceIPKey
+		SetsCookies:   usesKey(p.config, func(k affinity.Key) bool { return k.SetTTL }),
+		SourceAddress: usesKey(p.config, func(k affinity.Key) bool { return k.Kind == affinity.SourceIPKey }),
 	}
 	var byPort [][]*yaml.Node
 	for _, port := range p.workload.ports {
@@ -132,8 +116,7 @@ func (p *patcher) httpFilter(byPort [][]*yaml.Node, i int, first bool) {
 		filter := byPort[n][i]
 		comment := "  " + strings.ReplaceAll(filter.HeadComment, "\n", "\n  ")
 		filter.HeadComment = ""
-		value, err := text(filter, "        ")
-		p.err = cmp.Or(p.err, err)
+		value := indent(8, block(filter))
 		patches = append(patches, filterPatch{Comment: comment, Value: value, First: first, ListenerPort: p.options.listenerPort(port)})
 		differ = differ || value != patches[0].Value
 	}
@@ -144,6 +127,17 @@ func (p *patcher) httpFilter(byPort [][]*yaml.Node, i int, first bool) {
 	for _, patch := range patches {
 		p.add("filter", patch)
 	}
+}
+
+// block is a node as YAML in block style.
+func block(n *yaml.Node) string {
+	var out strings.Builder
+	e := yaml.NewEncoder(&out)
+	e.SetIndent(2)
+	if err := e.Encode(n); err != nil {
+		panic(fmt.Sprintf("generate: %v", err)) // it was read from YAML
+	}
+	return strings.TrimSuffix(out.String(), "\n")
 }
 
 // listenerPort is where the gateway's pods listen for a port of a Gateway's server.
@@ -183,9 +177,10 @@ func (p *patcher) splits() {
 	for _, i := range splitServices(p.config) {
 		s := &p.config.Services[i]
 		p.add("split", struct {
-			Lead                                 bool
-			Service, Header, Cluster, HashPolicy string
-		}{lead, s.Name, extproc.ServiceHeader, istioCluster(s.Host, s.Port, s.Subset), hashPolicy(s.Key)})
+			Lead                     bool
+			Service, Header, Cluster string
+			Key                      affinity.Key
+		}{lead, s.Name, extproc.ServiceHeader, istioCluster(s.Host, s.Port, s.Subset), s.Key})
 		lead = false
 	}
 }
@@ -207,19 +202,4 @@ func splitServices(c *affinity.Config) []int {
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
-}
-
-// hashPolicy is what Istio makes of a DestinationRule's consistentHash: the key by which Envoy chooses where Remora has not.
-func hashPolicy(k affinity.Key) string {
-	switch k.Kind {
-	case affinity.HeaderKey:
-		return fmt.Sprintf("header: {header_name: %q}", k.Name)
-	case affinity.CookieKey:
-		return fmt.Sprintf("cookie: {name: %q}", k.Name)
-	case affinity.QueryKey:
-		return fmt.Sprintf("query_parameter: {name: %q}", k.Name)
-	case affinity.SourceIPKey:
-		return "connection_properties: {source_ip: true}"
-	}
-	return ""
 }

@@ -46,11 +46,7 @@ func TestIstio(t *testing.T) {
 				compare(t, archive, "findings", text)
 				text = ""
 				if !found.HasErrors() {
-					out, err := Istio(set, c, o)
-					if err != nil {
-						t.Fatal(err)
-					}
-					text = documents(string(out), only)
+					text = documents(Istio(set, c, o), only)
 				}
 				compare(t, archive, "want", text)
 			} else {

@@ -9,7 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-//go:embed answers.yaml attempts.yaml clusters.yaml envoy.yaml filters.yaml
+//go:embed answers.yaml attempts.yaml clusters.yaml envoy.yaml filters.yaml istio.yaml istio_patches.yaml
 var texts embed.FS
 
 // templates are YAML with holes in it, so that what is printed can be read in them, comments and all.
@@ -17,6 +17,7 @@ var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"yaml":    scalar,
 	"indent":  indent,
 	"address": address,
+	"hash":    hashPolicy,
 }).ParseFS(texts, "*.yaml"))
 
 // render fills a template. It ends without a line break. That it cannot be filled is a mistake of ours, which any test finds.

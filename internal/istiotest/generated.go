@@ -24,13 +24,13 @@ type generated struct {
 }
 
 // readGenerated reads the objects as an API server would: strictly, by their definitions.
-func readGenerated(text []byte) (*generated, error) {
+func readGenerated(text string) (*generated, error) {
 	out := &generated{set: &resource.Set{}}
-	if len(text) == 0 {
+	if text == "" {
 		return out, nil
 	}
 	var plain bytes.Buffer
-	documents := yaml.NewDecoder(bytes.NewReader(text))
+	documents := yaml.NewDecoder(strings.NewReader(text))
 	for {
 		var object map[string]any
 		err := documents.Decode(&object)

@@ -20,7 +20,7 @@ import (
 // Mesh is what istiod knows.
 type Mesh struct {
 	Set        *resource.Set // users' objects; Gateways count as ones of port 80 for all hosts
-	Generated  []byte        // what `remora generate istio` wrote; nil: Remora is not there
+	Generated  string        // what `remora generate istio` wrote; empty: Remora is not there
 	Processors []string      // ip:port of the processors that are in the EndpointSlices
 }
 
