@@ -46,8 +46,9 @@ var mayImport = map[string][]string{
 	// config reads files and hands the objects to the packages that know their kinds.
 	"config": slices.Concat(core, vocabulary, []string{"istio", "gatewayapi"}),
 
-	// generate writes the configuration of proxies that ask extproc, by the names that extproc has for what both must agree on.
-	"generate": slices.Concat(core, vocabulary, []string{"extproc"}),
+	// generate writes the configuration of proxies that ask extproc, by the names that extproc, and istio, have for what both must
+	// agree on.
+	"generate": slices.Concat(core, vocabulary, []string{"extproc", "istio"}),
 
 	"cmd":   {"cli"},
 	"bench": {},

@@ -128,16 +128,21 @@ func (x *exchange) endpointText() string {
 func (x *exchange) isForged(name string) bool {
 	svc := x.dec.Service
 	if !strings.Contains(name, "_") {
-		return (strings.HasPrefix(name, ownPrefix) || name == svc.SessionHeader || name == x.s.endpointHeader) && !x.isOurs(name)
+		return (isInternal(name) || name == svc.SessionHeader || name == x.s.endpointHeader) && !x.isOurs(name)
 	}
 	real := strings.ReplaceAll(name, "_", "-")
-	return strings.HasPrefix(real, ownPrefix) || strings.HasPrefix(real, "x-forwarded-") || real == "x-request-id" ||
+	return isInternal(real) || strings.HasPrefix(real, "x-forwarded-") || real == "x-request-id" ||
 		real == svc.SessionHeader || real == svc.Key.Name || x.isOurs(real)
 }
 
 // isOurs reports whether the answer sets a field.
 func (x *exchange) isOurs(name string) bool {
 	return slices.ContainsFunc(x.reply.Set, func(h wire.SetHeader) bool { return h.Name == name })
+}
+
+// isInternal reports whether a header is one between Envoy and a processor or replica, by its name.
+func isInternal(name string) bool {
+	return strings.HasPrefix(name, ownPrefix) || strings.HasPrefix(name, PickedKey)
 }
 
 // target is the request target with the path in its normal form.

@@ -19,6 +19,7 @@ type filterOptions struct {
 	SetsCookies    bool          // some service has a cookie that Remora sets
 	TellsRetries   bool          // attemptFilters are there: retries tell replicas that a session has moved
 	SourceAddress  bool          // some service's key is the client's address
+	SessionHeaders []string      // that tell replicas of sessions
 	MessageTimeout time.Duration // for one answer of the processor; 0: one second
 }
 
@@ -32,10 +33,10 @@ func filters(o filterOptions) string {
 		MessageTimeout                              string
 		EndpointHeader, ServiceHeader, PortMetadata string
 		MetadataNamespace, PickMetadata             string
-		RetriesMetadata                             string
+		RetriesMetadata, PickedHeader               string
 	}{
 		o, seconds(o.MessageTimeout), extproc.EndpointHeader, extproc.ServiceHeader, extproc.PortMetadata,
-		extproc.MetadataNamespace, extproc.PickMetadata, extproc.RetriesMetadata,
+		extproc.MetadataNamespace, extproc.PickMetadata, extproc.RetriesMetadata, extproc.PickedKey,
 	})
 }
 

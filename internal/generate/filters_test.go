@@ -1,6 +1,7 @@
 package generate
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +27,7 @@ func TestFilters(t *testing.T) {
 		instead string // what is there without the option, where that is anything
 	}{
 		{"the port of the Gateway's server", filterOptions{Port: 443}, `initial_metadata: [{key: x-remora-port, value: "443"}]`, ""},
+		{"the headers that tell of sessions", filterOptions{SessionHeaders: []string{"x-state"}}, "{remove: x-state}", ""},
 		{"open", filterOptions{FailOpen: true}, "failure_mode_allow: true #", "name: remora.closed"},
 		{"closed is 503", filterOptions{}, "abort: {http_status: 503", ""},
 		{"retries that tell", filterOptions{TellsRetries: true}, "initial_metadata: [{key: x-remora-retries, value: moved}] #", ""},
@@ -40,7 +42,7 @@ func TestFilters(t *testing.T) {
 			if !strings.Contains(got, tt.has) {
 				t.Errorf("%q is not in\n%s", tt.has, got)
 			}
-			if tt.options != (filterOptions{}) && strings.Contains(plain, tt.has) {
+			if !reflect.DeepEqual(tt.options, filterOptions{}) && strings.Contains(plain, tt.has) {
 				t.Errorf("%q is there also without the option", tt.has)
 			}
 			if tt.instead != "" && (!strings.Contains(plain, tt.instead) || strings.Contains(got, tt.instead)) {

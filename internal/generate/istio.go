@@ -10,12 +10,9 @@ import (
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 
 	"github.com/remora-proxy/remora/internal/affinity"
+	"github.com/remora-proxy/remora/internal/istio"
 	"github.com/remora-proxy/remora/internal/resource"
 )
-
-// drainingLabel, on a Service, makes istiod keep replicas that terminate in Envoy's endpoints, as draining. It is the cookie's
-// label: the one for a header does not do so (Istio 1.32).
-const drainingLabel = "istio.io/persistent-session"
 
 // processorPort is where the processor listens in a cluster.
 const processorPort = 9002
@@ -54,7 +51,7 @@ func Istio(set *resource.Set, c *affinity.Config, o IstioOptions) string {
 		Filters                                           []envoyFilter
 		Unlabelled                                        []serviceName
 	}{
-		IstioOptions: o, ClusterName: "remora", Host: o.host(), DrainingLabel: drainingLabel, Port: processorPort,
+		IstioOptions: o, ClusterName: "remora", Host: o.host(), DrainingLabel: istio.DrainingLabel, Port: processorPort,
 		ShutdownTimeout: shutdownTimeout.String(), GracePeriod: int((shutdownTimeout + 10*time.Second).Seconds()),
 		Unlabelled: unlabelled(set, c),
 	}
@@ -112,7 +109,7 @@ func unlabelled(set *resource.Set, c *affinity.Config) []serviceName {
 	var out []serviceName
 	for _, s := range set.Services {
 		name := serviceName{s.Value.Namespace, s.Value.Name}
-		if _, is := s.Value.Labels[drainingLabel]; !is && routed[name.host()] {
+		if s.Value.Labels[istio.DrainingLabel] == "" && routed[name.host()] {
 			out = append(out, name)
 		}
 	}

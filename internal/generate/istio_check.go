@@ -11,6 +11,7 @@ import (
 	"github.com/remora-proxy/remora/api/v1alpha1"
 	"github.com/remora-proxy/remora/internal/affinity"
 	"github.com/remora-proxy/remora/internal/diag"
+	"github.com/remora-proxy/remora/internal/istio"
 	"github.com/remora-proxy/remora/internal/resource"
 )
 
@@ -225,10 +226,10 @@ func (k *istioCheck) services() {
 		if !slices.Contains(missing, name) {
 			continue
 		}
-		what := "the Service lacks the label " + drainingLabel + ": Envoy forgets a replica as soon as it terminates, and its users lose it"
-		if _, is := s.Value.Labels[drainingLabel+"-header"]; is {
-			what = "the label " + drainingLabel + "-header does not keep replicas that terminate in Envoy: their users lose them at once"
+		what := "the Service lacks the label " + istio.DrainingLabel + ": Envoy forgets a replica as soon as it terminates, and its users lose it"
+		if _, is := s.Value.Labels[istio.DrainingLabel+"-header"]; is {
+			what = "the label " + istio.DrainingLabel + "-header does not keep replicas that terminate in Envoy: their users lose them at once"
 		}
-		k.add(s.At(diag.Warning, "metadata.labels", what, fmt.Sprintf("kubectl -n %s label service %s %s=remora", name.Namespace, name.Name, drainingLabel)))
+		k.add(s.At(diag.Warning, "metadata.labels", what, fmt.Sprintf("kubectl -n %s label service %s %s=remora", name.Namespace, name.Name, istio.DrainingLabel)))
 	}
 }

@@ -69,8 +69,9 @@ func (p *patcher) httpFilters() {
 	o := filterOptions{
 		Cluster:  istioCluster(p.options.host(), processorPort, ""),
 		FailOpen: p.options.FailOpen, MessageTimeout: p.options.MessageTimeout, TellsRetries: true,
-		SetsCookies:   usesKey(p.config, func(k affinity.Key) bool { return k.SetTTL }),
-		SourceAddress: usesKey(p.config, func(k affinity.Key) bool { return k.Kind == affinity.SourceIPKey }),
+		SessionHeaders: sessionHeaders(p.config),
+		SetsCookies:    usesKey(p.config, func(k affinity.Key) bool { return k.SetTTL }),
+		SourceAddress:  usesKey(p.config, func(k affinity.Key) bool { return k.Kind == affinity.SourceIPKey }),
 	}
 	var byPort [][]*yaml.Node
 	for _, port := range p.workload.ports {

@@ -21,11 +21,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 
+	"github.com/remora-proxy/remora/internal/istio"
 	"github.com/remora-proxy/remora/internal/resource"
 )
-
-// drainingLabel is the label on a Service by which istiod keeps endpoints that terminate.
-const drainingLabel = "istio.io/persistent-session"
 
 // target is what becomes a cluster: a port of a Service, or a subset of it.
 type target struct {
@@ -105,7 +103,7 @@ func (t *target) cluster() (*clusterv3.Cluster, error) {
 		CommonLbConfig: &clusterv3.Cluster_CommonLbConfig{HealthyPanicThreshold: &typev3.Percent{}},
 	}
 	t.describe(c)
-	if _, keeps := t.service.Value.Labels[drainingLabel]; keeps {
+	if _, keeps := t.service.Value.Labels[istio.DrainingLabel]; keeps {
 		c.CommonLbConfig.OverrideHostStatus = &corev3.HealthStatusSet{Statuses: []corev3.HealthStatus{
 			corev3.HealthStatus_HEALTHY, corev3.HealthStatus_DRAINING, corev3.HealthStatus_UNKNOWN, corev3.HealthStatus_DEGRADED,
 		}}
@@ -225,7 +223,7 @@ func (t *target) status(c *discoveryv1.EndpointConditions) corev3.HealthStatus {
 	if c.Ready == nil || *c.Ready {
 		return corev3.HealthStatus_HEALTHY
 	}
-	_, keeps := t.service.Value.Labels[drainingLabel]
+	_, keeps := t.service.Value.Labels[istio.DrainingLabel]
 	if keeps && c.Serving != nil && *c.Serving && c.Terminating != nil && *c.Terminating {
 		return corev3.HealthStatus_DRAINING
 	}

@@ -30,7 +30,7 @@ func (r *remora) now() session.Instant { return session.Instant(r.clock.Load()) 
 // apply makes the engine decide by the objects of a set.
 func (r *remora) apply(t *testing.T, set *resource.Set) *affinity.Config {
 	t.Helper()
-	compiled, found := config.Compile(set, config.Options{})
+	compiled, found := config.Compile(set, config.Options{DrainingLabelled: true})
 	if found.HasErrors() {
 		t.Fatal(found)
 	}
@@ -73,10 +73,11 @@ func newRemora(t *testing.T) *remora {
 	return r
 }
 
-// replica runs a replica on an address of its own and returns ip:port.
-func replica(t *testing.T, handler http.HandlerFunc) string {
+// replica runs a replica until the test has ended or stop is called, and returns its ip:port. The address is one that nobody else
+// listens on, so that nobody is there after stop.
+func replica(t *testing.T, handler http.HandlerFunc) (addr string, stop func()) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", "127.0.9.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,11 +87,12 @@ func replica(t *testing.T, handler http.HandlerFunc) string {
 		defer close(done)
 		_ = srv.Serve(ln) // ends when it is closed
 	}()
-	t.Cleanup(func() {
+	stop = func() {
 		srv.Close()
 		<-done
-	})
-	return ln.Addr().String()
+	}
+	t.Cleanup(stop)
+	return ln.Addr().String(), stop
 }
 
 // sliceOf is EndpointSlices of a service for each of its replicas, which have ports of their own.

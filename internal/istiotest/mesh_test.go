@@ -44,7 +44,7 @@ func load(t *testing.T, text string) (*resource.Set, *affinity.Config) {
 	if found.HasErrors() {
 		t.Fatal(found)
 	}
-	compiled, found := config.Compile(set, config.Options{})
+	compiled, found := config.Compile(set, config.Options{DrainingLabelled: true})
 	if found.HasErrors() {
 		t.Fatal(found)
 	}
