@@ -22,6 +22,13 @@ import (
 // maxFile bounds what is read of one file, in bytes: a bundle with all public authorities has some 200 KiB.
 const maxFile = 1 << 20
 
+// ciphers are those of TLS 1.2 that HTTP/2 does not forbid (RFC 9113, appendix A); those of TLS 1.3 are not a matter of choice.
+var ciphers = []uint16{
+	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+	tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+	tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+}
+
 // Files are PEM files.
 type Files struct {
 	Cert     string // the server's certificate, and then those between it and the authority
@@ -113,7 +120,7 @@ func (s *Server) read() (*material, error) {
 		return nil, fmt.Errorf("the private key %s is not that of the certificate %s (%w); give a pair that was made together", s.files.Key, s.files.Cert, err)
 	}
 	m.config = &tls.Config{
-		MinVersion: tls.VersionTLS12, NextProtos: []string{"h2"}, Certificates: []tls.Certificate{pair},
+		MinVersion: tls.VersionTLS12, CipherSuites: ciphers, NextProtos: []string{"h2"}, Certificates: []tls.Certificate{pair},
 		// Connections of Envoys last: to resume one saves nothing, and would believe a client by what was believed before.
 		SessionTicketsDisabled: true,
 	}
