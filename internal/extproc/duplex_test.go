@@ -142,8 +142,8 @@ func TestBodiesInPieces(t *testing.T) {
 		},
 		{
 			"trailers that some servers would take for headers",
-			[]*extprocv3.ProcessingRequest{duplexHeaders(false, ann...), trailers("x-user", "target", "x_user", "x-remora-session", "x-remora-q", "x-other")},
-			[]string{toAnn, "trailers, no x-user, no target, no x_user, no x-remora-session, no x-remora-q"},
+			[]*extprocv3.ProcessingRequest{duplexHeaders(false, ann...), trailers("x-user", "target", "x_user", "x-remora-session", "x-remora-q", "x-gateway-q", "x-other")},
+			[]string{toAnn, "trailers, no x-user, no target, no x_user, no x-remora-session, no x-remora-q, no x-gateway-q"},
 		},
 		{
 			"what need not be read passes through",

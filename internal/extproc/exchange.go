@@ -188,6 +188,7 @@ func (x *exchange) hear() error {
 			return nil
 		}
 	case wire.ResponseHeaders:
+		x.servedBy()
 		x.responseHeaders()
 		return nil
 	case wire.ResponseBody:

@@ -3,6 +3,8 @@ package extproc
 import (
 	"net/netip"
 	"strings"
+
+	"github.com/remora-proxy/remora/internal/affinity"
 )
 
 // The names of the Endpoint Picker Protocol (v1.0.0), which the Gateway API Inference Extension defines
@@ -11,9 +13,43 @@ const (
 	PickedKey       = "x-gateway-destination-endpoint" // a request header, and a key in pickedNamespace: ip:port
 	pickedNamespace = "envoy.lb"
 
+	servedKey = "x-gateway-destination-endpoint-served" // in pickedNamespace, with the response's headers: ip:port
+
 	subsetKey       = "x-gateway-destination-endpoint-subset" // a list of ip:port, or ip:port,ip:port…
 	subsetNamespace = "envoy.lb.subset_hint"
 )
+
+// servedBy takes over which endpoint served the request, where a proxy says so with the response. It was given one to choose from, so
+// another one is its own choice.
+func (x *exchange) servedBy() {
+	if !x.decided {
+		return
+	}
+	value, ok := x.metadata(pickedNamespace, servedKey)
+	if !ok {
+		return
+	}
+	addr, err := parseAddr(value.GetStringValue())
+	if err == nil && addr == x.dec.Endpoint.Addr {
+		return
+	}
+	x.s.stats.reports.Add(1)
+	if err == nil {
+		_, _, ok = x.s.engine.Served(x.dec.Pick(), affinity.Used{Addr: addr, Attempts: 1}, x.s.now())
+	}
+	if err != nil || !ok {
+		x.s.stats.uselessReports.Add(1)
+	}
+}
+
+// parseAddr brings an ip:port to the form that endpoints have it in.
+func parseAddr(text string) (string, error) {
+	addr, err := netip.ParseAddrPort(strings.TrimSpace(text))
+	if err != nil {
+		return "", err
+	}
+	return netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()).String(), nil
+}
 
 // subset is the set of addresses that the endpoint must be one of; nil where there is no such hint. What is no address is
 // nobody's, so a hint that says nothing allows nothing.
@@ -25,8 +61,8 @@ func (x *exchange) subset() map[string]struct{} {
 	subset := make(map[string]struct{})
 	add := func(list string) {
 		for text := range strings.SplitSeq(list, ",") {
-			if addr, err := netip.ParseAddrPort(strings.TrimSpace(text)); err == nil {
-				subset[netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()).String()] = struct{}{}
+			if addr, err := parseAddr(text); err == nil {
+				subset[addr] = struct{}{}
 			}
 		}
 	}

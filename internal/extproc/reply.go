@@ -11,8 +11,15 @@ import (
 	"github.com/remora-proxy/remora/internal/problem"
 )
 
-// ownPrefix begins the names of the headers that only Remora sets.
-const ownPrefix = "x-remora-"
+// Prefixes of the names of headers that no client may set: Remora's own, and those of the Endpoint Picker Protocol.
+const (
+	ownPrefix    = "x-remora-"
+	pickerPrefix = "x-gateway-"
+)
+
+func isInternal(name string) bool {
+	return strings.HasPrefix(name, ownPrefix) || strings.HasPrefix(name, pickerPrefix)
+}
 
 // passing is the way in which Envoy is told a decision.
 type passing int
