@@ -20,7 +20,17 @@ func TestEnvoy(t *testing.T) {
 	decisiontest.Run(t, func(t *testing.T) decisiontest.Door { return newEnvoyDoor(t) })
 }
 
-func newEnvoyDoor(t *testing.T) *wireDoor {
+// TestEnvoyWithBodiesInPieces is TestEnvoy with FULL_DUPLEX_STREAMED in both directions.
+func TestEnvoyWithBodiesInPieces(t *testing.T) {
+	decisiontest.Run(t, func(t *testing.T) decisiontest.Door {
+		return newEnvoyDoor(t,
+			"request_body_mode: NONE", "request_body_mode: FULL_DUPLEX_STREAMED", "request_trailer_mode: SKIP", "request_trailer_mode: SEND",
+			"response_header_mode: SKIP", "response_header_mode: SEND", "response_body_mode: NONE", "response_body_mode: FULL_DUPLEX_STREAMED")
+	}, "down")
+}
+
+// newEnvoyDoor starts an Envoy. change is what to replace in its configuration, and by what.
+func newEnvoyDoor(t *testing.T, change ...string) *wireDoor {
 	d := newWireDoor(t)
 	anyPort := netip.MustParseAddrPort("127.0.0.1:0")
 	text, err := generate.Envoy(d.everything(t), generate.EnvoyOptions{
@@ -29,7 +39,12 @@ func newEnvoyDoor(t *testing.T) *wireDoor {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.addr = envoytest.Start(t, text).Addr
+	for i := 0; i < len(change); i += 2 {
+		if strings.Count(text, change[i]) != 1 {
+			t.Fatalf("the configuration does not have %q once", change[i])
+		}
+	}
+	d.addr = envoytest.Start(t, strings.NewReplacer(change...).Replace(text)).Addr
 	return d
 }
 

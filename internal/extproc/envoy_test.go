@@ -73,13 +73,7 @@ func newDoor(t *testing.T, c affinity.Config, change ...string) *door {
 	t.Helper()
 	d := &door{engine: affinity.New(affinity.Options{Store: session.NewTable(session.Options{})})}
 	d.clock.Store(int64(session.InstantOf(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))))
-	snapshot, err := affinity.Compile(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := d.engine.Apply(snapshot, d.now()); err != nil {
-		t.Fatal(err)
-	}
+	d.apply(t, c)
 	text := configure(t, &c, serve(t, extproc.Config{Engine: d.engine, Now: d.now}))
 	for i := 0; i < len(change); i += 2 {
 		if strings.Count(text, change[i]) != 1 {
@@ -90,6 +84,18 @@ func newDoor(t *testing.T, c affinity.Config, change ...string) *door {
 	d.envoy = envoytest.Start(t, text)
 	d.addr = d.envoy.Addr
 	return d
+}
+
+// apply makes c the engine's configuration.
+func (d *door) apply(t *testing.T, c affinity.Config) {
+	t.Helper()
+	snapshot, err := affinity.Compile(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.engine.Apply(snapshot, d.now()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // serve runs a processor and returns its address.
@@ -219,18 +225,36 @@ func (d *door) pass(by time.Duration) {
 
 // TestNothingOfRemoraCanBeForged sends what only Remora may say. A path comes to the replica as the route was chosen by it.
 func TestNothingOfRemoraCanBeForged(t *testing.T) {
+	for _, mode := range bodyModes {
+		t.Run(mode.name, func(t *testing.T) {
+			forge(t, append([]string{"normalize_path: true", "normalize_path: false"}, mode.change...))
+		})
+	}
+}
+
+func forge(t *testing.T, change []string) {
+	t.Helper()
 	seen := make(chan *http.Request, 1)
-	d := newDoor(t, doortest.Config([]string{replica(t, func(_ http.ResponseWriter, r *http.Request) { seen <- r })}), "normalize_path: true", "normalize_path: false")
+	address := replica(t, func(_ http.ResponseWriter, r *http.Request) { seen <- r })
+	d := newDoor(t, doortest.Config([]string{address}), change...)
 	conn, r := d.dial(t)
 	io.WriteString(conn, "GET /a/../b%41?q=../1 HTTP/1.1\r\nHost: door\r\ntarget: backend-1\r\nx-remora-session: moved\r\nx_remora_session: moved\r\n"+
-		"x-remora-endpoint: MTI3LjAuMC4xOjE=\r\nx-remora-service: backend-2\r\nx-remora-anything: 1\r\nx_user: bob\r\nx-other_one: stays\r\n\r\n")
+		"x-remora-endpoint: MTI3LjAuMC4xOjE=\r\nx-remora-service: backend-2\r\nx-remora-anything: 1\r\nx-gateway-anything: 1\r\nx_gateway_anything: 1\r\n"+
+		"x-gateway-destination-endpoint: 127.0.0.1:1\r\nx_user: bob\r\nx-other_one: stays\r\n\r\n")
 	resp, err := http.ReadResponse(r, nil)
 	if err != nil || resp.StatusCode != http.StatusOK {
 		t.Fatalf("got %v, %v", resp, err)
 	}
+	isInternal := func(name string) bool {
+		name = strings.ToLower(name)
+		return strings.Contains(name, "remora") || strings.Contains(name, "gateway")
+	}
 	got := <-seen
+	if picked := got.Header.Get(extproc.PickedKey); picked == address { // by Remora
+		got.Header.Del(extproc.PickedKey)
+	}
 	for name := range got.Header {
-		if strings.Contains(strings.ToLower(name), "remora") || strings.EqualFold(name, "x_user") {
+		if isInternal(name) || strings.EqualFold(name, "x_user") {
 			t.Errorf("the replica saw %s: %s", name, got.Header.Get(name))
 		}
 	}
@@ -241,7 +265,7 @@ func TestNothingOfRemoraCanBeForged(t *testing.T) {
 		t.Errorf("the replica saw %s", got.RequestURI)
 	}
 	for name := range resp.Header {
-		if strings.Contains(strings.ToLower(name), "remora") {
+		if isInternal(name) {
 			t.Errorf("the client saw %s", name)
 		}
 	}
@@ -249,21 +273,26 @@ func TestNothingOfRemoraCanBeForged(t *testing.T) {
 
 // TestACookieIsSet needs response_header_mode SEND only where the body decides: otherwise the decision asks for it.
 func TestACookieIsSet(t *testing.T) {
-	c := doortest.Config([]string{replica(t, func(http.ResponseWriter, *http.Request) {})})
-	c.Services[0].Key = affinity.Key{Kind: affinity.CookieKey, Name: "user", SetTTL: true, TTL: time.Minute}
-	d := newDoor(t, c)
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+d.addr+"/", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("target", "backend-1")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	if cookies := resp.Cookies(); len(cookies) != 1 || cookies[0].Name != "user" || len(cookies[0].Value) != 32 {
-		t.Errorf("the cookies are %v", cookies)
+	for _, mode := range bodyModes {
+		t.Run(mode.name, func(t *testing.T) {
+			c := doortest.Config([]string{replica(t, func(http.ResponseWriter, *http.Request) {})})
+			d := newDoor(t, c, mode.change...)
+			c.Services[0].Key = affinity.Key{Kind: affinity.CookieKey, Name: "user", SetTTL: true, TTL: time.Minute}
+			d.apply(t, c)
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+d.addr+"/", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("target", "backend-1")
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if cookies := resp.Cookies(); len(cookies) != 1 || cookies[0].Name != "user" || len(cookies[0].Value) != 32 {
+				t.Errorf("the cookies are %v", cookies)
+			}
+		})
 	}
 }
 

@@ -60,13 +60,7 @@ func newPool(t *testing.T, change ...string) (d *door, addrs []string) {
 	}
 	d = &door{engine: affinity.New(affinity.Options{Store: session.NewTable(session.Options{})})}
 	d.clock.Store(int64(session.InstantOf(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))))
-	snapshot, err := affinity.Compile(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := d.engine.Apply(snapshot, d.now()); err != nil {
-		t.Fatal(err)
-	}
+	d.apply(t, c)
 	_, port, err := net.SplitHostPort(serve(t, extproc.Config{Engine: d.engine, Now: d.now}))
 	if err != nil {
 		t.Fatal(err)
