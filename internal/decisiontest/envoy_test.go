@@ -26,7 +26,7 @@ func TestEnvoyWithBodiesInPieces(t *testing.T) {
 		return newEnvoyDoor(t,
 			"request_body_mode: NONE", "request_body_mode: FULL_DUPLEX_STREAMED", "request_trailer_mode: SKIP", "request_trailer_mode: SEND",
 			"response_header_mode: SKIP", "response_header_mode: SEND", "response_body_mode: NONE", "response_body_mode: FULL_DUPLEX_STREAMED")
-	}, "down")
+	})
 }
 
 // newEnvoyDoor starts an Envoy. change is what to replace in its configuration, and by what.

@@ -100,6 +100,10 @@ func TestGRPC(t *testing.T) {
 	}
 }
 
+// withoutRetries takes the routes' retries away: with FULL_DUPLEX_STREAMED, Envoy 1.40 sends the body of a request that has trailers
+// twice where a route has them.
+var withoutRetries = []string{"retry_on: connect-failure,refused-stream,reset-before-request", "retry_on: ''"}
+
 // TestHTTP2 is requests of HTTP/2 without TLS, the body of which ends with trailers or without, and whose response has trailers.
 func TestHTTP2(t *testing.T) {
 	protocols := new(http.Protocols)
@@ -118,7 +122,7 @@ func TestHTTP2(t *testing.T) {
 	for _, mode := range bodyModes {
 		c := doortest.Config([]string{ln.Addr().String()})
 		c.Services[0].HTTP2 = true
-		d := newDoor(t, c, mode.change...)
+		d := newDoor(t, c, append(withoutRetries, mode.change...)...)
 		transport := &http.Transport{Protocols: protocols}
 		t.Cleanup(transport.CloseIdleConnections)
 		for _, request := range []struct {
