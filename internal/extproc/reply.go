@@ -17,6 +17,7 @@ const (
 	pickerPrefix = "x-gateway-"
 )
 
+// isInternal reports whether a header is one between Envoy and a processor or replica, by its name.
 func isInternal(name string) bool {
 	return strings.HasPrefix(name, ownPrefix) || strings.HasPrefix(name, pickerPrefix)
 }
@@ -145,11 +146,6 @@ func (x *exchange) isForged(name string) bool {
 // isOurs reports whether the answer sets a field.
 func (x *exchange) isOurs(name string) bool {
 	return slices.ContainsFunc(x.reply.Set, func(h wire.SetHeader) bool { return h.Name == name })
-}
-
-// isInternal reports whether a header is one between Envoy and a processor or replica, by its name.
-func isInternal(name string) bool {
-	return strings.HasPrefix(name, ownPrefix) || strings.HasPrefix(name, PickedKey)
 }
 
 // target is the request target with the path in its normal form.
