@@ -14,6 +14,7 @@ import (
 	"github.com/remora-proxy/remora/internal/admin"
 	"github.com/remora-proxy/remora/internal/certificate"
 	"github.com/remora-proxy/remora/internal/extproc"
+	"github.com/remora-proxy/remora/internal/xds"
 )
 
 // Processor is what a processor for Envoy is started with.
@@ -118,7 +119,8 @@ func (p *program) openProcessor() error {
 		return nil
 	}
 	c := p.o.Processor.Config
-	c.Engine, c.Log, c.Now = p.engine, p.log, p.clock.instant
+	discovery := xds.New(xds.Config{Log: p.log})
+	c.Engine, c.Log, c.Now, c.Services = p.engine, p.log, p.clock.instant, discovery.Register
 	var err error
 	if c.TLS, err = p.keepCertificate(p.o.Processor.TLS); err != nil {
 		return err
@@ -139,8 +141,9 @@ func (p *program) openProcessor() error {
 		}
 		opened = append(opened, l)
 	}
-	p.processor = processor
+	p.processor, p.discovery = processor, discovery
 	p.addDoor(processor)
+	p.metrics.MustRegister(discovery)
 	for _, l := range opened {
 		go func() {
 			if err := processor.Serve(l); err != nil {

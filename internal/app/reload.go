@@ -59,10 +59,12 @@ func (p *program) apply(c *Loaded) error {
 	if err != nil {
 		return err
 	}
+	p.announce(c)
 	p.protect(p.current, c) // a decision by either finds the headers that it looks at
 	if err := p.engine.Apply(c.Snapshot, p.clock.instant()); err != nil {
 		opened.close()
 		p.protect(p.current)
+		p.settle()
 		return fmt.Errorf("apply the configuration: %w", err)
 	}
 	p.protect(c)
@@ -85,6 +87,7 @@ func (p *program) apply(c *Loaded) error {
 	}
 	p.source.resolver.Retain(c.DNSNames)
 	p.current = c
+	p.settle()
 	p.board.applied(c, slices.Concat(p.ports.list(), p.envoys), time.Now())
 	p.log.Info("configuration applied", "files", len(c.Sources.Files), "routes", c.Routes, "services", c.Services, "endpoints", c.Endpoints)
 	for _, l := range opened.list() {
@@ -114,11 +117,14 @@ func (p *program) readdress() {
 		p.log.Error("new addresses are not used", "error", next.Diagnostics.Err())
 		return
 	}
+	p.announce(next)
 	if err := p.engine.Apply(next.Snapshot, p.clock.instant()); err != nil {
+		p.settle()
 		p.log.Error("new addresses are not used", "error", err)
 		return
 	}
 	p.current = next
+	p.settle()
 	p.board.readdressed(next)
 	p.log.Info("addresses of hosts have changed", "endpoints", next.Endpoints)
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/remora-proxy/remora/internal/gateway"
 	"github.com/remora-proxy/remora/internal/gateway/accesslog"
 	"github.com/remora-proxy/remora/internal/session"
+	"github.com/remora-proxy/remora/internal/xds"
 )
 
 // adminGrace is what answers of the admin API may still take when the gateway has stopped.
@@ -38,6 +39,7 @@ type program struct {
 	doors       []door
 	gateway     *gateway.Gateway // one of doors, or nil
 	processor   *extproc.Server  // one of doors, or nil
+	discovery   *xds.Server      // at the processor's addresses; nil without a processor
 	certificate *keptCertificate // the processor's, or nil
 	metrics     *prometheus.Registry
 	board       *board

@@ -32,6 +32,7 @@ type engineDoor struct {
 	engine     *affinity.Engine
 	epoch, now session.Instant
 	down       map[string]bool
+	config     *affinity.Config // the last that was loaded
 }
 
 func (d *engineDoor) Load(t *testing.T, files map[string]string) {
@@ -53,6 +54,7 @@ func (d *engineDoor) Load(t *testing.T, files map[string]string) {
 	if err := d.engine.Apply(c.Snapshot, d.instant()); err != nil {
 		t.Fatal(err)
 	}
+	d.config = &c.Config
 }
 
 func (d *engineDoor) instant() session.Instant { return d.epoch + d.now }

@@ -1,21 +1,25 @@
 package decisiontest_test
 
 import (
-	"fmt"
+	"context"
 	"net"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
+
+	"google.golang.org/grpc"
 
 	"github.com/remora-proxy/remora/internal/affinity"
 	"github.com/remora-proxy/remora/internal/decisiontest"
 	"github.com/remora-proxy/remora/internal/envoytest"
 	"github.com/remora-proxy/remora/internal/extproc"
 	"github.com/remora-proxy/remora/internal/generate"
+	"github.com/remora-proxy/remora/internal/xds"
 )
 
-// TestEnvoy runs the scripts through a real Envoy with the configuration that `remora generate envoy` prints, which asks the
-// external processor.
+// TestEnvoy runs the scripts through a real Envoy with the configuration that `remora generate envoy --xds` prints, which asks the
+// external processor, also for the services and their endpoints.
 func TestEnvoy(t *testing.T) {
 	decisiontest.Run(t, func(t *testing.T) decisiontest.Door { return newEnvoyDoor(t) })
 }
@@ -29,12 +33,24 @@ func TestEnvoyWithBodiesInPieces(t *testing.T) {
 	})
 }
 
+// envoyDoor is an Envoy that follows the scripts' configurations.
+type envoyDoor struct {
+	*wireDoor
+	discovery *xds.Server
+}
+
 // newEnvoyDoor starts an Envoy. change is what to replace in its configuration, and by what.
-func newEnvoyDoor(t *testing.T, change ...string) *wireDoor {
-	d := newWireDoor(t)
+func newEnvoyDoor(t *testing.T, change ...string) *envoyDoor {
+	d := &envoyDoor{newWireDoor(t), xds.New(xds.Config{})}
+	d.discovery.Update(func() (xds.Resources, error) { return xds.Resources{}, nil })
 	anyPort := netip.MustParseAddrPort("127.0.0.1:0")
-	text, err := generate.Envoy(d.everything(t), generate.EnvoyOptions{
-		Listen: func(uint16) netip.AddrPort { return anyPort }, Admin: anyPort, Processors: []string{d.processor(t)},
+	c := &affinity.Config{
+		Listeners: []affinity.Listener{{Port: 80}},
+		Services:  []affinity.ServiceConfig{{Key: affinity.Key{Kind: affinity.SourceIPKey}}}, // as in one script: Envoy has to send the client's address
+	}
+	text, err := generate.Envoy(c, generate.EnvoyOptions{
+		Listen: func(uint16) netip.AddrPort { return anyPort }, Admin: anyPort, XDS: true,
+		Processors: []string{d.processor(t, d.discovery.Register)},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -48,31 +64,26 @@ func newEnvoyDoor(t *testing.T, change ...string) *wireDoor {
 	return d
 }
 
-// everything is the services of all scripts, each with all the replicas that the script of the test gives it. For the hosts that
-// Envoy falls back on should be replicas that Remora knows, only the script in which there are three has three.
-func (d *wireDoor) everything(t *testing.T) *affinity.Config {
-	replicas := 2
-	if strings.HasSuffix(t.Name(), "/scale") {
-		replicas = 3
+// Load returns when Envoy knows the endpoints.
+func (d *envoyDoor) Load(t *testing.T, files map[string]string) {
+	t.Helper()
+	d.wireDoor.Load(t, files)
+	c := d.config
+	d.discovery.Update(func() (xds.Resources, error) {
+		clusters, endpoints, err := generate.Discovery(c)
+		return xds.Resources{Clusters: clusters, Endpoints: endpoints}, err
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := d.discovery.Wait(ctx); err != nil {
+		t.Fatal(err)
 	}
-	c := &affinity.Config{Listeners: []affinity.Listener{{Port: 80}}}
-	for i := 1; i <= 3; i++ {
-		s := affinity.ServiceConfig{
-			Name: fmt.Sprintf("backend-%d.default.svc.cluster.local:%s", i, scriptPort),
-			Key:  affinity.Key{Kind: affinity.SourceIPKey}, // as in one script: Envoy has to send the client's address
-		}
-		for j := 1; j <= replicas; j++ {
-			s.Endpoints = append(s.Endpoints, affinity.EndpointConfig{Addr: fmt.Sprintf("127.0.%d.%d:%s", i, j, d.port)})
-		}
-		c.Services = append(c.Services, s)
-	}
-	return c
 }
 
-// processor runs an external processor on the door's engine and returns its address.
-func (d *wireDoor) processor(t *testing.T) string {
+// processor runs an external processor on the door's engine, with further services, and returns its address.
+func (d *wireDoor) processor(t *testing.T, services func(grpc.ServiceRegistrar)) string {
 	t.Helper()
-	p, err := extproc.New(extproc.Config{Engine: d.engine, Now: d.time})
+	p, err := extproc.New(extproc.Config{Engine: d.engine, Now: d.time, Services: services})
 	if err != nil {
 		t.Fatal(err)
 	}

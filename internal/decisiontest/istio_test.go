@@ -17,7 +17,7 @@ import (
 func TestIstio(t *testing.T) {
 	decisiontest.Run(t, func(t *testing.T) decisiontest.Door {
 		d := &istioDoor{wireDoor: newWireDoor(t)}
-		d.asked = d.processor(t)
+		d.asked = d.processor(t, nil)
 		return d
 	})
 }

@@ -1,4 +1,4 @@
-package generate
+package generate_test
 
 import (
 	"net/netip"
@@ -8,13 +8,14 @@ import (
 
 	"github.com/remora-proxy/remora/internal/app"
 	"github.com/remora-proxy/remora/internal/envoytest"
+	"github.com/remora-proxy/remora/internal/generate"
 )
 
 const useCase = "../../examples/hit-backend"
 
 // defaults are the options of `remora generate envoy` without a flag.
-func envoyDefaults() EnvoyOptions {
-	return EnvoyOptions{
+func envoyDefaults() generate.EnvoyOptions {
+	return generate.EnvoyOptions{
 		Listen: func(gateway uint16) netip.AddrPort {
 			return netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), app.Ports{}.Listen(gateway))
 		},
@@ -24,7 +25,7 @@ func envoyDefaults() EnvoyOptions {
 }
 
 // printed is what the command prints for files.
-func printed(t *testing.T, path string, o EnvoyOptions) string {
+func printed(t *testing.T, path string, o generate.EnvoyOptions) string {
 	t.Helper()
 	loaded := app.Load([]string{path}, nil)
 	if loaded.Diagnostics.HasErrors() {
@@ -32,7 +33,7 @@ func printed(t *testing.T, path string, o EnvoyOptions) string {
 	}
 	c, names := loaded.Named()
 	o.Names = names
-	text, err := Envoy(c, o)
+	text, err := generate.Envoy(c, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,15 +44,15 @@ func printed(t *testing.T, path string, o EnvoyOptions) string {
 func TestEnvoy(t *testing.T) {
 	for _, tt := range []struct {
 		name, input, golden string
-		change              func(*EnvoyOptions)
+		change              func(*generate.EnvoyOptions)
 	}{
-		{"the example that the manual shows is the output for the use case", useCase, "../../examples/envoy/envoy.yaml", func(*EnvoyOptions) {}},
-		{"every kind of service", "testdata/everything.yaml", "testdata/envoy/everything.yaml", func(*EnvoyOptions) {}},
-		{"a processor at a Unix socket", useCase, "testdata/envoy/socket.yaml", func(o *EnvoyOptions) { o.Processors = []string{"unix:/run/remora/extproc.sock"} }},
-		{"services by xDS, two processors with TLS, everywhere", "testdata/everything.yaml", "testdata/envoy/xds.yaml", func(o *EnvoyOptions) {
+		{"the example that the manual shows is the output for the use case", useCase, "../../examples/envoy/envoy.yaml", func(*generate.EnvoyOptions) {}},
+		{"every kind of service", "testdata/everything.yaml", "testdata/envoy/everything.yaml", func(*generate.EnvoyOptions) {}},
+		{"a processor at a Unix socket", useCase, "testdata/envoy/socket.yaml", func(o *generate.EnvoyOptions) { o.Processors = []string{"unix:/run/remora/extproc.sock"} }},
+		{"services by xDS, two processors with TLS, everywhere", "testdata/everything.yaml", "testdata/envoy/xds.yaml", func(o *generate.EnvoyOptions) {
 			o.XDS = true
 			o.Processors = []string{"remora-0.example.com:9002", "[fd00::9]:9002"}
-			o.TLS = &ProcessorTLS{CA: "testdata/ca.pem", Name: "remora.example.com"}
+			o.TLS = &generate.ProcessorTLS{CA: "testdata/ca.pem", Name: "remora.example.com"}
 			o.Admin = netip.AddrPort{}
 			o.Listen = func(gateway uint16) netip.AddrPort { return netip.AddrPortFrom(netip.IPv6Unspecified(), gateway) }
 		}},
@@ -64,7 +65,7 @@ func TestEnvoy(t *testing.T) {
 				t.Error("a second run gives another output")
 			}
 			envoytest.Validate(t, got)
-			if *update {
+			if *generate.Update {
 				if err := os.WriteFile(tt.golden, []byte(got), 0o644); err != nil {
 					t.Fatal(err)
 				}
@@ -96,18 +97,18 @@ func TestWhatEnvoyCannotBeGivenIsAnError(t *testing.T) {
 		c, _ := loaded.Named()
 		o := envoyDefaults()
 		o.Processors = []string{at}
-		if _, err := Envoy(c, o); err == nil || !strings.Contains(err.Error(), "HOST:PORT") {
+		if _, err := generate.Envoy(c, o); err == nil || !strings.Contains(err.Error(), "HOST:PORT") {
 			t.Errorf("processor %q: %v", at, err)
 		}
 	}
 	both := envoyDefaults()
 	both.Processors = []string{"unix:/run/remora.sock", "remora.example.com:9002"}
 	c, _ := loaded.Named()
-	if _, err := Envoy(c, both); err == nil || !strings.Contains(err.Error(), "IP address in place of the name") {
+	if _, err := generate.Envoy(c, both); err == nil || !strings.Contains(err.Error(), "IP address in place of the name") {
 		t.Errorf("a name and a socket: %v", err)
 	}
 	c.Listeners = nil
-	if _, err := Envoy(c, envoyDefaults()); err == nil || !strings.Contains(err.Error(), "add a Gateway") {
+	if _, err := generate.Envoy(c, envoyDefaults()); err == nil || !strings.Contains(err.Error(), "add a Gateway") {
 		t.Errorf("no Gateway: %v", err)
 	}
 }

@@ -1,0 +1,4 @@
+package generate
+
+// Update is the flag -update, for the tests from outside.
+var Update = update
