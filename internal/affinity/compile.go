@@ -17,6 +17,7 @@ type Snapshot struct {
 	table     *route.Table
 	listeners []listener // by port
 	services  []ServiceConfig
+	cookies   []string // that services set, by name
 }
 
 // listener is what applies to the requests of one port before their route is known.
@@ -53,6 +54,9 @@ func Compile(c Config) (*Snapshot, error) {
 		names[sc.Name] = true
 		if err := defaultService(sc); err != nil {
 			return nil, fmt.Errorf("service %q: %w", sc.Name, err)
+		}
+		if k := &sc.Key; k.Kind == CookieKey && k.SetTTL && !slices.Contains(s.cookies, k.Name) {
+			s.cookies = append(s.cookies, k.Name)
 		}
 	}
 	return s, checkDestinations(c.Routes, len(s.services))

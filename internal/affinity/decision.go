@@ -37,6 +37,9 @@ type Plan struct {
 	Spec    *fields.Spec // nil: it has not
 	MaxBody int          // bytes
 	Problem problem.Problem
+	// Cookie says that the decision may have a SetCookie. It is told where the body has to be read, for front doors that must know it
+	// before.
+	Cookie bool
 }
 
 // SessionState is what a decision says of the session.

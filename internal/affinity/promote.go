@@ -36,7 +36,12 @@ func (e *Engine) Plan(req *Request) Plan {
 	if encoding, n := req.Header("content-encoding"); n > 0 && !strings.EqualFold(encoding, "identity") {
 		return Plan{} // not readable: the headers decide
 	}
-	return Plan{Spec: l.spec, MaxBody: l.maxBody}
+	return Plan{Spec: l.spec, MaxBody: l.maxBody, Cookie: req.plannedBy.maySetCookie(req)}
+}
+
+// maySetCookie reports whether a request lacks a cookie that one of the services sets.
+func (s *Snapshot) maySetCookie(req *Request) bool {
+	return slices.ContainsFunc(s.cookies, func(name string) bool { return cookieValue(req.Headers, name) == "" })
 }
 
 // isJSON reports whether a content type is application/json, text/json or has the structured syntax suffix +json (RFC 6839). gRPC

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -40,7 +41,6 @@ const bodyMode = "request_body_mode: NONE"
 // fullDuplex is what has to be changed for FULL_DUPLEX_STREAMED in both directions.
 var fullDuplex = []string{
 	bodyMode, "request_body_mode: FULL_DUPLEX_STREAMED",
-	"request_trailer_mode: SKIP", "request_trailer_mode: SEND",
 	"response_header_mode: SKIP", "response_header_mode: SEND",
 	"response_body_mode: NONE", "response_body_mode: FULL_DUPLEX_STREAMED",
 }
@@ -271,28 +271,98 @@ func forge(t *testing.T, change []string) {
 	}
 }
 
-// TestACookieIsSet needs response_header_mode SEND only where the body decides: otherwise the decision asks for it.
+// TestACookieIsSet: with the response's headers, which the processor asks for where it may have to set a cookie.
 func TestACookieIsSet(t *testing.T) {
+	c := doortest.Config([]string{replica(t, func(http.ResponseWriter, *http.Request) {})})
+	c.Services[0].Key = affinity.Key{Kind: affinity.CookieKey, Name: "user", SetTTL: true, TTL: time.Minute}
 	for _, mode := range bodyModes {
-		t.Run(mode.name, func(t *testing.T) {
-			c := doortest.Config([]string{replica(t, func(http.ResponseWriter, *http.Request) {})})
-			d := newDoor(t, c, mode.change...)
-			c.Services[0].Key = affinity.Key{Kind: affinity.CookieKey, Name: "user", SetTTL: true, TTL: time.Minute}
-			d.apply(t, c)
-			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+d.addr+"/", nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			req.Header.Set("target", "backend-1")
-			resp, err := http.DefaultClient.Do(req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			resp.Body.Close()
-			if cookies := resp.Cookies(); len(cookies) != 1 || cookies[0].Name != "user" || len(cookies[0].Value) != 32 {
-				t.Errorf("the cookies are %v", cookies)
-			}
-		})
+		d := newDoor(t, c, mode.change...)
+		for _, tt := range []struct {
+			name, body, cookie string
+			set                int
+		}{
+			{"a request that the headers decide", "", "", 1},
+			{"a request that the body decides", `{"target":"backend-1"}`, "", 1},
+			{"a request that the headers decide, with the cookie", "", "user=ann", 0},
+			{"a request that the body decides, with the cookie", `{"target":"backend-1"}`, "user=ann", 0},
+		} {
+			t.Run(mode.name+", "+tt.name, func(t *testing.T) {
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+d.addr+"/", strings.NewReader(tt.body))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if tt.body == "" {
+					req.Header.Set("target", "backend-1")
+				} else {
+					req.Header.Set("content-type", "application/json")
+				}
+				if tt.cookie != "" {
+					req.Header.Set("cookie", tt.cookie)
+				}
+				resp, err := http.DefaultClient.Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				resp.Body.Close()
+				if resp.StatusCode != http.StatusOK {
+					t.Errorf("got %s", resp.Status)
+				}
+				if cookies := resp.Cookies(); len(cookies) != tt.set || tt.set > 0 && (cookies[0].Name != "user" || len(cookies[0].Value) != 32) {
+					t.Errorf("the cookies are %v, want %d", cookies, tt.set)
+				}
+			})
+		}
+	}
+}
+
+// TestTrailersThatWouldPassForHeaders sends them over HTTP/2, and the replica gets them over HTTP/2: over HTTP/1.1 Envoy drops trailers.
+func TestTrailersThatWouldPassForHeaders(t *testing.T) {
+	seen := make(chan http.Header, 1)
+	ln := listen(t)
+	h2c := new(http.Protocols)
+	h2c.SetUnencryptedHTTP2(true)
+	srv := &http.Server{ReadHeaderTimeout: patience, Protocols: h2c, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		got := r.Trailer
+		maps.DeleteFunc(got, func(_ string, values []string) bool { return len(values) == 0 }) // announced, and not there
+		seen <- got
+	})}
+	go srv.Serve(ln)
+	t.Cleanup(func() { srv.Close() })
+	c := doortest.Config([]string{ln.Addr().String()})
+	c.Services[0].HTTP2 = true
+	transport := &http.Transport{Protocols: h2c}
+	t.Cleanup(transport.CloseIdleConnections)
+	for _, mode := range bodyModes {
+		d := newDoor(t, c, mode.change...)
+		for _, body := range []string{"text/plain", "application/json"} {
+			t.Run(mode.name+", "+body, func(t *testing.T) {
+				pr, pw := io.Pipe()
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+d.addr+"/", pr)
+				if err != nil {
+					t.Fatal(err)
+				}
+				req.Header = http.Header{"Content-Type": {body}, "Target": {"backend-1"}, "X-User": {"bob"}}
+				req.Trailer = http.Header{
+					"X-User": {"eve"}, "Target": {"backend-2"}, "X-Remora-Session": {"moved"}, "X-Gateway-Q": {"1"}, "X-Checksum": {"1"},
+				}
+				go func() {
+					io.WriteString(pw, `{"username":"ann"}`)
+					pw.Close()
+				}()
+				resp, err := transport.RoundTrip(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				resp.Body.Close()
+				if resp.StatusCode != http.StatusOK {
+					t.Fatalf("got %s", resp.Status)
+				}
+				if got := <-seen; len(got) != 1 || got.Get("X-Checksum") != "1" {
+					t.Errorf("the replica got the trailers %v", got)
+				}
+			})
+		}
 	}
 }
 

@@ -235,10 +235,7 @@ func (x *exchange) headers() error {
 		x.view.BodyState = affinity.BodyTooLarge
 	case isDuplex:
 		return nil // told with the body's end
-	case x.modes.request == wire.Buffered || !x.in.HasConfig: // or an Envoy that does not say
-		x.pass(wire.RequestHeaders)
-		return nil
-	case x.modes.request == wire.None:
+	case x.modes.request == wire.Buffered, x.modes.request == wire.None, !x.in.HasConfig: // or an Envoy that does not say
 		x.askForBody()
 		return nil
 	default:

@@ -191,7 +191,7 @@ func TestWhatEnvoyIsTold(t *testing.T) {
 		{
 			"the body decides, over the headers",
 			[]*extprocv3.ProcessingRequest{headers(false, buffered, join(isJSON, []string{"target", "backend-2", "x-user", "bob"})...), bodyOf(annBody)},
-			[]string{"headers", "body, target=backend-1, x-user=ann, " + toAnn},
+			[]string{"headers, body wanted", "body, target=backend-1, x-user=ann, " + toAnn},
 		},
 		{
 			"a body over the limit, announced",
@@ -201,16 +201,16 @@ func TestWhatEnvoyIsTold(t *testing.T) {
 		{
 			"a body over the limit, not announced",
 			[]*extprocv3.ProcessingRequest{headers(false, buffered, join(isJSON, ann)...), bodyOf(strings.Repeat(" ", 70000))},
-			[]string{"headers", "body, " + toAnn},
+			[]string{"headers, body wanted", "body, " + toAnn},
 		},
 		{"a body over the limit, and no header", []*extprocv3.ProcessingRequest{headers(false, buffered, join(isJSON, []string{"content-length", "70000"})...)}, []string{"body_too_large"}},
 		{"an upgrade", []*extprocv3.ProcessingRequest{headers(false, buffered, join(isJSON, ann, []string{"upgrade", "websocket"})...)}, []string{"headers, body not wanted, " + toAnn}},
 		{
 			"an upgrade with a body",
 			[]*extprocv3.ProcessingRequest{headers(false, buffered, join(isJSON, []string{"upgrade", "websocket", "content-length", "39"})...), bodyOf(annBody)},
-			[]string{"headers", "body, target=backend-1, x-user=ann, " + toAnn},
+			[]string{"headers, body wanted", "body, target=backend-1, x-user=ann, " + toAnn},
 		},
-		{"a bad body", []*extprocv3.ProcessingRequest{headers(false, buffered, isJSON...), bodyOf("{")}, []string{"headers", "malformed_json"}},
+		{"a bad body", []*extprocv3.ProcessingRequest{headers(false, buffered, isJSON...), bodyOf("{")}, []string{"headers, body wanted", "malformed_json"}},
 		{"a bad path", []*extprocv3.ProcessingRequest{headers(true, buffered, ":path", "/%00")}, []string{"bad_path"}},
 		{"no route", []*extprocv3.ProcessingRequest{headers(true, buffered)}, []string{"no_route"}},
 		{"no endpoint", []*extprocv3.ProcessingRequest{headers(true, buffered, "target", "backend-2")}, []string{"no_endpoint"}},
@@ -238,7 +238,7 @@ func TestWhatEnvoyIsTold(t *testing.T) {
 		{
 			"trailers behind an empty body, which Envoy does not send",
 			[]*extprocv3.ProcessingRequest{headers(false, buffered, join(isJSON, ann)...), trailers("checksum")},
-			[]string{"headers", "malformed_json"},
+			[]string{"headers, body wanted", "malformed_json"},
 		},
 		{
 			"a body is needed that is not sent: it is asked for",
@@ -350,7 +350,7 @@ func TestAFaultEndsOneRequest(t *testing.T) {
 	}}))
 	ask := headers(true, filterv3.ProcessingMode_BUFFERED, "target", "backend-1")
 	other := open(t, conn)
-	if got := say(t, other, headers(false, filterv3.ProcessingMode_BUFFERED, "content-type", "application/json")); got[0] != "headers" {
+	if got := say(t, other, headers(false, filterv3.ProcessingMode_BUFFERED, "content-type", "application/json")); got[0] != "headers, body wanted" {
 		t.Fatalf("got %s", got[0])
 	}
 	faulty.Store(true)
@@ -380,7 +380,7 @@ func TestShutdownWaitsForRequestsInFlight(t *testing.T) {
 		t.Fatalf("the health is %v, %v", is, err)
 	}
 	stream := open(t, conn)
-	const want = "headers"
+	const want = "headers, body wanted"
 	if got := say(t, stream, headers(false, filterv3.ProcessingMode_BUFFERED, "content-type", "application/json")); got[0] != want {
 		t.Fatalf("got %s", got[0])
 	}

@@ -26,8 +26,7 @@ func isInternal(name string) bool {
 type passing int
 
 const (
-	// passHeaders answers the request's headers: the body is not asked for. The response's trailers are, to keep the stream open until
-	// the request is over (see the package's doc); the other modes stay as they are configured.
+	// passHeaders answers the request's headers: the body is not asked for.
 	passHeaders passing = iota
 	// passBody answers the request's body.
 	passBody
@@ -56,11 +55,18 @@ func (x *exchange) pass(kind wire.Kind) {
 	x.say()
 }
 
-// askForBody answers the request's headers where bodies are not sent unless they are asked for. The trailers are as with passHeaders.
+// askForBody answers the request's headers when nothing is decided yet, whether or not Envoy is configured to send bodies. The response's
+// headers are asked for where a cookie may have to go with them.
 func (x *exchange) askForBody() {
 	r := x.answer(wire.RequestHeaders)
-	r.Mode = wire.Mode{IsSet: true, RequestBody: wire.Buffered, ResponseTrailers: true}
+	r.Mode = mode(wire.Buffered, x.plan.Cookie)
 	x.say()
+}
+
+// mode is how the rest of a request is to be sent here. The request's trailers, for what must not go on in them; the response's, to
+// keep the stream open until the request is over (see the package's doc). Either is a message only where there are trailers.
+func mode(body wire.BodyMode, responseHeaders bool) wire.Mode {
+	return wire.Mode{IsSet: true, RequestBody: body, ResponseHeaders: responseHeaders, RequestTrailers: true, ResponseTrailers: true}
 }
 
 // passTrailers lets the request's trailers go on, but for those that some servers would take for a header that decides.
@@ -112,7 +118,7 @@ func (x *exchange) tell(how passing) {
 	r.ClearRouteCache = true
 	switch how {
 	case passHeaders:
-		r.Mode = wire.Mode{IsSet: true, RequestBody: wire.None, ResponseTrailers: true, ResponseHeaders: dec.SetCookie != ""} // the cookie goes with them
+		r.Mode = mode(wire.None, dec.SetCookie != "") // the cookie goes with the response's headers
 	case passPicked:
 		r.Metadata = append(r.Metadata, wire.Metadata{Namespace: pickedNamespace, Key: PickedKey, Text: dec.Endpoint.Addr})
 	}

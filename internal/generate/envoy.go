@@ -54,7 +54,7 @@ func Envoy(c *affinity.Config, o EnvoyOptions) (string, error) {
 	}
 	for _, l := range c.Listeners {
 		data.Listeners = append(data.Listeners, envoyListener{l.Port, o.Listen(l.Port), filters(filterOptions{
-			Cluster: processorCluster, Port: l.Port, TellsRetries: true, SessionHeaders: sessionHeaders(c), SetsCookies: usesKey(c, func(k affinity.Key) bool { return k.SetTTL }),
+			Cluster: processorCluster, Port: l.Port, SessionHeaders: sessionHeaders(c),
 			SourceAddress: usesKey(c, func(k affinity.Key) bool { return k.Kind == affinity.SourceIPKey }),
 		})})
 	}

@@ -16,8 +16,6 @@ type filterOptions struct {
 	Port           uint16        // of the Gateway's server that the filters' listener stands for; 0: the processor's --gateway-port
 	FailOpen       bool          // without a processor, requests go on without a decision; otherwise they get 503
 	Strict         bool          // an endpoint that Envoy does not know gets 503; otherwise Envoy's load balancer chooses
-	SetsCookies    bool          // some service has a cookie that Remora sets
-	TellsRetries   bool          // attemptFilters are there: retries tell replicas that a session has moved
 	SourceAddress  bool          // some service's key is the client's address
 	SessionHeaders []string      // that tell replicas of sessions
 	MessageTimeout time.Duration // for one answer of the processor; 0: one second

@@ -68,9 +68,8 @@ type filterPatch struct {
 func (p *patcher) httpFilters() {
 	o := filterOptions{
 		Cluster:  istioCluster(p.options.host(), processorPort, ""),
-		FailOpen: p.options.FailOpen, MessageTimeout: p.options.MessageTimeout, TellsRetries: true,
+		FailOpen: p.options.FailOpen, MessageTimeout: p.options.MessageTimeout,
 		SessionHeaders: sessionHeaders(p.config),
-		SetsCookies:    usesKey(p.config, func(k affinity.Key) bool { return k.SetTTL }),
 		SourceAddress:  usesKey(p.config, func(k affinity.Key) bool { return k.Kind == affinity.SourceIPKey }),
 	}
 	var byPort [][]*yaml.Node

@@ -32,6 +32,7 @@ type Mode struct {
 	IsSet            bool
 	RequestBody      BodyMode
 	ResponseHeaders  bool // SEND, else DEFAULT
+	RequestTrailers  bool
 	ResponseTrailers bool
 }
 
@@ -167,6 +168,9 @@ func (m *Mode) append(to []byte) []byte {
 	}
 	if m.RequestBody != None {
 		to = appendVarint(to, 3, uint64(m.RequestBody))
+	}
+	if m.RequestTrailers {
+		to = appendVarint(to, 5, send)
 	}
 	if m.ResponseTrailers {
 		to = appendVarint(to, 6, send)

@@ -237,6 +237,9 @@ func (r *Response) message() *extprocv3.ProcessingResponse {
 		if r.Mode.ResponseHeaders {
 			m.ModeOverride.ResponseHeaderMode = filterv3.ProcessingMode_SEND
 		}
+		if r.Mode.RequestTrailers {
+			m.ModeOverride.RequestTrailerMode = filterv3.ProcessingMode_SEND
+		}
 		if r.Mode.ResponseTrailers {
 			m.ModeOverride.ResponseTrailerMode = filterv3.ProcessingMode_SEND
 		}
@@ -287,7 +290,10 @@ func randomResponse(random *rand.Rand) *Response {
 		}
 	}
 	if random.IntN(2) == 0 {
-		r.Mode = Mode{IsSet: true, RequestBody: BodyMode(random.IntN(5)), ResponseHeaders: random.IntN(2) == 0, ResponseTrailers: random.IntN(2) == 0}
+		r.Mode = Mode{
+			IsSet: true, RequestBody: BodyMode(random.IntN(5)),
+			ResponseHeaders: random.IntN(2) == 0, RequestTrailers: random.IntN(2) == 0, ResponseTrailers: random.IntN(2) == 0,
+		}
 	}
 	for i := range random.IntN(3) {
 		r.Metadata = append(r.Metadata, Metadata{strings.Repeat("x", i+1), "k" + word(), word()})
