@@ -21,6 +21,9 @@ import (
 type Processor struct {
 	// DrainingLabelled says that the Envoy is Istio's, which has draining endpoints only of Services with the label istio.DrainingLabel.
 	DrainingLabelled bool
+	// Istio says that the Envoy is Istio's and forwards requests by its own reading of the same objects. Not beside a gateway, which
+	// would have to do it too.
+	Istio bool
 
 	Listen []Address         // at least one
 	TLS    certificate.Files // Cert is empty: no TLS

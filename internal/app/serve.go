@@ -71,6 +71,7 @@ func newProgram(o Options) (*program, error) {
 	}
 	p.source = source{loader: &config.Loader{Paths: o.Files, Stdin: o.Stdin}, resolver: &endpoints.Resolver{Failed: p.dnsFailed}}
 	p.source.options.DrainingLabelled = o.Processor != nil && o.Processor.DrainingLabelled
+	p.source.options.Proxied = o.Processor != nil && o.Processor.Istio && o.Gateway == nil
 	p.board = newBoard(&p.o, p.metrics, p.clock.start)
 	options := affinity.Options{Store: session.NewTable(session.Options{MaxSessions: o.MaxSessions}), EndpointDelay: o.EndpointDelay}
 	var random [24]byte

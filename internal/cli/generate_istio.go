@@ -65,7 +65,7 @@ func newGenerateIstio(env Env) *cobra.Command {
 		if err := checkIstioFlags(&o); err != nil {
 			return err
 		}
-		loaded := app.LoadWith(files, env.Stdin, config.Options{NoSlices: true})
+		loaded := app.LoadWith(files, env.Stdin, config.Options{NoSlices: true, Proxied: true})
 		findings := loaded.Diagnostics
 		if !findings.HasErrors() {
 			findings = append(findings, generate.CheckIstio(loaded.Set, loaded.Config, o)...)

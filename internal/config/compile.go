@@ -15,6 +15,8 @@ type Options struct {
 	Addresses func(name string) []netip.Addr
 	// NoSlices says that the EndpointSlices are elsewhere: Services without endpoints are no finding.
 	NoSlices bool
+	// Proxied says that a proxy forwards the requests by its own reading of the same objects: what only says how is accepted.
+	Proxied bool
 	// DrainingLabelled says that draining endpoints are there only of Services with the label istio.DrainingLabel.
 	DrainingLabelled bool
 }
@@ -30,7 +32,7 @@ func DNSNames(set *resource.Set) []string { return istio.DNSNames(set) }
 
 // Compile makes the configuration of a set that was loaded without errors. When the list has errors there is none.
 func Compile(set *resource.Set, o Options) (*Compiled, diag.List) {
-	c, found := istio.Compile(set, istio.Options{Addresses: o.Addresses, NoSlices: o.NoSlices, DrainingLabelled: o.DrainingLabelled})
+	c, found := istio.Compile(set, istio.Options{Addresses: o.Addresses, NoSlices: o.NoSlices, Proxied: o.Proxied, DrainingLabelled: o.DrainingLabelled})
 	r := &reporter{}
 	for _, d := range found {
 		r.add(d)

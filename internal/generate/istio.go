@@ -76,10 +76,13 @@ type workload struct {
 	ports    []uint16 // of the servers, ascending
 }
 
-// workloads sorts the Gateways by their selectors, in the order of the first of each.
+// workloads sorts the Gateways that serve HTTP by their selectors, in the order of the first of each.
 func workloads(set *resource.Set) []*workload {
 	var out []*workload
 	for _, g := range set.Gateways {
+		if !slices.ContainsFunc(g.Value.Spec.Servers, istio.ServesHTTP) {
+			continue
+		}
 		selector := g.Value.Spec.Selector
 		i := slices.IndexFunc(out, func(w *workload) bool { return maps.Equal(w.labels, selector) })
 		if i < 0 {
@@ -88,7 +91,9 @@ func workloads(set *resource.Set) []*workload {
 		}
 		out[i].gateways = append(out[i].gateways, g)
 		for _, s := range g.Value.Spec.Servers {
-			out[i].ports = append(out[i].ports, uint16(s.GetPort().GetNumber()))
+			if istio.ServesHTTP(s) {
+				out[i].ports = append(out[i].ports, uint16(s.GetPort().GetNumber()))
+			}
 		}
 	}
 	for _, w := range out {

@@ -47,8 +47,8 @@ func (k *istioCheck) add(d diag.Diagnostic) { k.found.Add(d) }
 
 // gateways checks what says where the filters go.
 func (k *istioCheck) gateways() {
-	if len(k.set.Gateways) == 0 {
-		k.add(diag.Diagnostic{Severity: diag.Error, What: "there is no Gateway", Remedy: "give the files with the Gateways and VirtualServices too: their selectors say which pods are to ask Remora"})
+	if len(workloads(k.set)) == 0 {
+		k.add(diag.Diagnostic{Severity: diag.Error, What: "there is no Gateway with a server for HTTP", Remedy: "give the files with the Gateways and VirtualServices too: their selectors say which pods are to ask Remora"})
 	}
 	type use struct {
 		gateway  resource.Object[*networkingv1.Gateway]
@@ -65,6 +65,9 @@ func (k *istioCheck) gateways() {
 					"write the labels of the gateway's pods, as istio: ingressgateway"))
 			}
 			for i, s := range g.Value.Spec.Servers {
+				if !istio.ServesHTTP(s) {
+					continue
+				}
 				field, port := fmt.Sprintf("spec.servers[%d].port.number", i), uint16(s.GetPort().GetNumber())
 				if other, is := byPort[port]; is && other.workload != w {
 					k.add(g.At(diag.Error, field, fmt.Sprintf("%s has port %d too and another selector: Remora serves all Gateways on one port together, and Istio does not", other.gateway.Name(), port),

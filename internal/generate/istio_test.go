@@ -139,7 +139,7 @@ func compile(t *testing.T, archive *txtar.Archive) (*resource.Set, *affinity.Con
 	if found.HasErrors() {
 		t.Fatal(found)
 	}
-	compiled, found := config.Compile(set, config.Options{NoSlices: true})
+	compiled, found := config.Compile(set, config.Options{NoSlices: true, Proxied: true})
 	var text strings.Builder
 	for _, d := range found {
 		text.WriteString(d.String() + "\n")

@@ -43,6 +43,9 @@ func (c *compiler) readGateways() []*gateway {
 			c.errorAt(o, "spec.servers", "the Gateway has no server", "add one, with a port and hosts")
 		}
 		for i, s := range o.Value.Spec.Servers {
+			if c.proxied && !ServesHTTP(s) {
+				continue
+			}
 			if s := c.readServer(g, fmt.Sprintf("spec.servers[%d]", i), s); s != nil {
 				g.servers = append(g.servers, s)
 			}
@@ -69,7 +72,11 @@ func (c *compiler) readServer(g *gateway, field string, in *networking.Server) *
 	case "HTTP":
 	case "":
 		refuse(field+".port.protocol", "the server has no protocol", "write protocol: HTTP")
-	case "HTTPS", "TLS", "HTTP2", "GRPC", "GRPC-WEB", "TCP", "MONGO", "MYSQL", "REDIS":
+	case "HTTPS", "HTTP2", "GRPC", "GRPC-WEB":
+		if !c.proxied {
+			refuse(field+".port.protocol", fmt.Sprintf("protocol %s is not supported", protocol), "HTTP is; remove the server or change its protocol")
+		}
+	case "TLS", "TCP", "MONGO", "MYSQL", "REDIS":
 		refuse(field+".port.protocol", fmt.Sprintf("protocol %s is not supported", protocol), "HTTP is; remove the server or change its protocol")
 	default:
 		refuse(field+".port.protocol", fmt.Sprintf("%q is not a protocol of Istio's", protocol), "write protocol: HTTP")
@@ -102,6 +109,18 @@ func (c *compiler) readServer(g *gateway, field string, in *networking.Server) *
 		return nil
 	}
 	return s
+}
+
+// ServesHTTP reports whether a proxy sees the requests that come in through a server.
+func ServesHTTP(s *networking.Server) bool {
+	switch strings.ToUpper(s.GetPort().GetProtocol()) {
+	case "TLS", "TCP", "MONGO", "MYSQL", "REDIS":
+		return false
+	case "HTTPS":
+		mode := s.GetTls().GetMode()
+		return mode != networking.ServerTLSSettings_PASSTHROUGH && mode != networking.ServerTLSSettings_AUTO_PASSTHROUGH
+	}
+	return true
 }
 
 // portsOf sorts the servers by their ports.

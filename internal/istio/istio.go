@@ -44,6 +44,9 @@ type Options struct {
 	Addresses func(name string) []netip.Addr
 	// NoSlices says that the set is not where the EndpointSlices are: Services without endpoints are no finding.
 	NoSlices bool
+	// Proxied says that a proxy forwards the requests by its own reading of the same objects, as Istio's does: what only says how
+	// that is done is accepted, and servers for TLS and HTTP/2 are served.
+	Proxied bool
 	// DrainingLabelled says that requests go through an Envoy of Istio's, which has draining endpoints only of Services with the label
 	// DrainingLabel. Those of others count as gone.
 	DrainingLabelled bool
@@ -56,7 +59,7 @@ const DrainingLabel = "istio.io/persistent-session"
 // Compile makes the configuration of the set. When the list has errors, the configuration must not be used.
 func Compile(set *resource.Set, o Options) (affinity.Config, diag.List) {
 	c := &compiler{
-		set: set, namespace: cmp.Or(o.Namespace, DefaultNamespace), addresses: o.Addresses, noSlices: o.NoSlices, drainingLabelled: o.DrainingLabelled,
+		set: set, namespace: cmp.Or(o.Namespace, DefaultNamespace), addresses: o.Addresses, noSlices: o.NoSlices, proxied: o.Proxied, drainingLabelled: o.DrainingLabelled,
 		said: map[diag.Diagnostic]struct{}{}, index: map[string]int{}, bound: map[string][]*virtualService{},
 	}
 	c.refuseUnsupported()
@@ -82,6 +85,7 @@ type compiler struct {
 	namespace string
 	addresses func(string) []netip.Addr
 	noSlices  bool
+	proxied   bool
 
 	drainingLabelled bool
 
@@ -137,7 +141,7 @@ func byAge[T metav1.Object](objects []resource.Object[T]) []resource.Object[T] {
 // refuseUnsupported reports every field that is set and that nothing here reads.
 func (c *compiler) refuseUnsupported() {
 	refuse := func(o objectAt, m proto.Message) {
-		for _, f := range unsupported(m) {
+		for _, f := range unsupported(m, c.proxied) {
 			c.errorAt(o, f.path, fmt.Sprintf("%s is not supported", f.name), "remove it: Remora refuses what it would have to ignore")
 		}
 	}

@@ -37,23 +37,38 @@ var supported = map[protoreflect.FullName][]protoreflect.Name{
 	"google.protobuf.Duration":                                                   {"seconds", "nanos"},
 }
 
+// proxied lists further fields, whatever is in them, that a proxy carries out by itself when it reads the same objects: they say how
+// a request is forwarded, and not to which service and endpoint.
+var proxied = map[protoreflect.FullName][]protoreflect.Name{
+	"istio.networking.v1alpha3.Server":                          {"tls", "bind"},
+	"istio.networking.v1alpha3.VirtualService":                  {"tls", "tcp"}, // of requests that are not HTTP
+	"istio.networking.v1alpha3.HTTPRoute":                       {"timeout", "retries", "rewrite", "headers", "fault", "cors_policy", "mirror", "mirrors", "mirror_percentage", "mirror_percent"},
+	"istio.networking.v1alpha3.HTTPRouteDestination":            {"headers"},
+	"istio.networking.v1alpha3.TrafficPolicy":                   {"connection_pool", "outlier_detection", "tls", "tunnel", "proxy_protocol", "retry_budget"},
+	"istio.networking.v1alpha3.TrafficPolicy.PortTrafficPolicy": {"connection_pool", "outlier_detection", "tls"},
+	"istio.networking.v1alpha3.LoadBalancerSettings":            {"locality_lb_setting", "warmup", "warmup_duration_secs"},
+	"istio.networking.v1alpha3.ServiceEntry":                    {"subject_alt_names"},
+}
+
 // foundField is a field that is set and not supported.
 type foundField struct {
 	path string // spec.http[0].fault
 	name string // fault
 }
 
-// unsupported lists the fields of an object's spec that are set and not in supported, in the order of their paths.
-func unsupported(spec proto.Message) []foundField {
-	w := walker{path: []string{"spec"}}
+// unsupported lists the fields of an object's spec that are set and not in supported, in the order of their paths. byProxy leaves out
+// those in proxied.
+func unsupported(spec proto.Message, byProxy bool) []foundField {
+	w := walker{path: []string{"spec"}, byProxy: byProxy}
 	w.message(spec.ProtoReflect())
 	slices.SortFunc(w.found, func(a, b foundField) int { return strings.Compare(a.path, b.path) })
 	return w.found
 }
 
 type walker struct {
-	path  []string // pieces: "spec", ".http", "[0]"
-	found []foundField
+	path    []string // pieces: "spec", ".http", "[0]"
+	byProxy bool
+	found   []foundField
 }
 
 // at visits what is one piece further down.
@@ -64,12 +79,13 @@ func (w *walker) at(piece string, visit func()) {
 }
 
 func (w *walker) message(m protoreflect.Message) {
-	fields := supported[m.Descriptor().FullName()]
+	name := m.Descriptor().FullName()
 	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		w.at("."+f.JSONName(), func() {
-			if slices.Contains(fields, f.Name()) {
+			switch {
+			case slices.Contains(supported[name], f.Name()):
 				w.value(f, v)
-			} else {
+			case !w.byProxy || !slices.Contains(proxied[name], f.Name()):
 				w.found = append(w.found, foundField{strings.Join(w.path, ""), f.JSONName()})
 			}
 		})

@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 	networking "istio.io/api/networking/v1alpha3"
 )
 
@@ -26,7 +27,10 @@ func TestEveryFieldOfTheAPIIsReadOrRefused(t *testing.T) {
 			f := fields.Get(i)
 			one := m.New()
 			part := set(one, f)
-			found := unsupported(one.Interface())
+			found := unsupported(one.Interface(), false)
+			if byProxy := unsupported(one.Interface(), true); slices.Contains(proxied[name], f.Name()) == (len(byProxy) == len(found)) && len(found) > 0 {
+				t.Errorf("%s: refused %v where a proxy carries it out, %v where none does", f.FullName(), byProxy, found)
+			}
 			switch {
 			case slices.Contains(supported[name], f.Name()):
 				if len(found) != 0 {
@@ -48,6 +52,18 @@ func TestEveryFieldOfTheAPIIsReadOrRefused(t *testing.T) {
 	for name := range supported {
 		if !seen[name] {
 			t.Errorf("%s is in the list and part of nothing", name)
+		}
+	}
+	for name, fields := range proxied {
+		d, err := protoregistry.GlobalFiles.FindDescriptorByName(name)
+		if err != nil || !seen[name] {
+			t.Errorf("%s is in the list and part of nothing: %v", name, err)
+			continue
+		}
+		for _, f := range fields {
+			if d.(protoreflect.MessageDescriptor).Fields().ByName(f) == nil || slices.Contains(supported[name], f) {
+				t.Errorf("%s.%s is no field, or is read", name, f)
+			}
 		}
 	}
 	if refused < 30 {

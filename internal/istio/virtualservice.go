@@ -108,7 +108,7 @@ func (c *compiler) readVirtualService(o resource.Object[*networkingv1.VirtualSer
 		}
 	}
 	c.readHosts(vs)
-	if len(spec.Http) == 0 {
+	if len(spec.Http) == 0 && !(c.proxied && len(spec.Tls)+len(spec.Tcp) > 0) {
 		c.errorAt(o, "spec.http", "the VirtualService has no rules", "add a route under spec.http")
 	}
 	for i, http := range spec.Http {
