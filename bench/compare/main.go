@@ -38,7 +38,7 @@ func main() {
 	// A child dies with the thread that started it (see start), so all are started by this one, which lives as long as main.
 	runtime.LockOSThread()
 	var o options
-	flag.StringVar(&o.peers, "peers", "haproxy,nginx,envoy,remora", "peers to measure, in this order; one that is not on the machine is an error")
+	flag.StringVar(&o.peers, "peers", "haproxy,nginx,envoy,remora,envoy-header,envoy-remora", "peers to measure, in this order; one that is not on the machine is an error")
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds; within a round the peers take turns, and the table has medians over the rounds")
 	flag.IntVar(&o.seconds, "seconds", 6, "length of a run in seconds")
 	flag.IntVar(&o.warmup, "warmup", 2, "seconds of load before each run that are not counted")

@@ -29,8 +29,8 @@ type bench struct {
 	peers     []peers.Peer
 	setup     peers.Setup
 	replicas  *child
-	script    string  // for wrk
-	fixedRate float64 // of the latency runs
+	scripts   map[bool]string // for wrk, by Peer.ByHeaders
+	fixedRate float64         // of the latency runs
 	versions  []string
 	results   map[string]*result // by the peer's name
 }
@@ -43,15 +43,20 @@ type result struct {
 
 // saturatedRun is a run with wrk: every connection sends its next request when it has the answer to the last.
 type saturatedRun struct {
-	user, system time.Duration // CPU for each request
+	user, system time.Duration // CPU for each request, with that of the program beside the peer
+	beside       time.Duration // of that program alone
 	rate         float64       // requests per second
 }
 
 func (r saturatedRun) cpu() time.Duration { return r.user + r.system }
 
+// own is what the peer itself used.
+func (r saturatedRun) own() time.Duration { return r.cpu() - r.beside }
+
 // latencyRun is a run at a fixed rate.
 type latencyRun struct {
-	cpu      time.Duration // for each request
+	cpu      time.Duration // for each request, with that of the program beside the peer
+	beside   time.Duration // of that program alone
 	p50, p99 time.Duration
 	late     time.Duration // how late the load was sent, p99
 }
@@ -83,7 +88,7 @@ func (b *bench) measure(ctx context.Context) error {
 }
 
 // turns lets the peers take turns for every round.
-func (b *bench) turns(ctx context.Context, what string, one func(context.Context, *child, *result) (string, error)) error {
+func (b *bench) turns(ctx context.Context, what string, one func(context.Context, contestant, *result) (string, error)) error {
 	for round := range b.rounds {
 		for _, p := range b.peers {
 			if err := ctx.Err(); err != nil {
@@ -99,27 +104,59 @@ func (b *bench) turns(ctx context.Context, what string, one func(context.Context
 	return nil
 }
 
+// contestant is a peer in its turn.
+type contestant struct {
+	peers.Peer
+	proxy, beside *child // beside is nil where the peer is alone
+}
+
+// cpu is the CPU time of the peer and of the program beside it.
+func (c contestant) cpu() (own, beside cpuTime, err error) {
+	if own, err = c.proxy.cpu(); err != nil || c.beside == nil {
+		return own, beside, err
+	}
+	beside, err = c.beside.cpu()
+	return own, beside, err
+}
+
 // turn starts a peer, checks that it does the work, measures it and stops it.
-func (b *bench) turn(ctx context.Context, p peers.Peer, one func(context.Context, *child, *result) (string, error)) (string, error) {
-	command, err := p.Prepare(b.setup)
-	if err != nil {
+func (b *bench) turn(ctx context.Context, p peers.Peer, one func(context.Context, contestant, *result) (string, error)) (string, error) {
+	c := contestant{Peer: p}
+	var err error
+	if p.Beside != nil {
+		if c.beside, err = b.start(*p.Beside, b.setup.Beside); err != nil {
+			return "", err
+		}
+		defer c.beside.stop()
+	}
+	if c.proxy, err = b.start(p, b.setup.Listen); err != nil {
 		return "", err
 	}
-	proxy, err := start(command, p.Name, b.dir, b.core(proxyCore))
-	if err != nil {
-		return "", err
-	}
-	defer proxy.stop()
-	if err := proxy.awaitListening(b.setup.Listen); err != nil {
-		return "", err
-	}
-	if err := verify(ctx, b.setup); err != nil {
+	defer c.proxy.stop()
+	if err := verify(ctx, b.setup, p.ByHeaders); err != nil {
 		return "", fmt.Errorf("it does not do the work: %w", err)
 	}
 	if b.results[p.Name] == nil {
 		b.results[p.Name] = &result{}
 	}
-	return one(ctx, proxy, b.results[p.Name])
+	return one(ctx, c, b.results[p.Name])
+}
+
+// start starts a peer and waits until it takes connections.
+func (b *bench) start(p peers.Peer, listens netip.AddrPort) (*child, error) {
+	command, err := p.Prepare(b.setup)
+	if err != nil {
+		return nil, err
+	}
+	c, err := start(command, p.Name, b.dir, b.core(proxyCore))
+	if err != nil {
+		return nil, err
+	}
+	if err := c.awaitListening(listens); err != nil {
+		c.stop()
+		return nil, err
+	}
+	return c, nil
 }
 
 // startReplicas finds free ports and starts what the proxies forward to.
@@ -135,20 +172,19 @@ func (b *bench) startReplicas() error {
 		return err
 	}
 	local := netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	listen, err := freePort(local)
-	if err != nil {
-		return err
+	b.setup = peers.Setup{Dir: b.dir, Root: b.root, Services: peers.UseCase(port)}
+	for _, to := range []*netip.AddrPort{&b.setup.Listen, &b.setup.Admin, &b.setup.Beside} {
+		port, err := freePort(local)
+		if err != nil {
+			return err
+		}
+		*to = netip.AddrPortFrom(local, port)
 	}
-	admin, err := freePort(local)
-	if err != nil {
-		return err
-	}
-	b.setup = peers.Setup{
-		Dir: b.dir, Root: b.root, Services: peers.UseCase(port),
-		Listen: netip.AddrPortFrom(local, listen), Admin: netip.AddrPortFrom(local, admin),
-	}
-	if b.script, err = peers.WriteLoad(b.dir); err != nil {
-		return err
+	b.scripts = map[bool]string{}
+	for _, byHeaders := range []bool{false, true} {
+		if b.scripts[byHeaders], err = peers.WriteLoad(b.dir, byHeaders); err != nil {
+			return err
+		}
 	}
 	command, err := peers.Backends.Prepare(b.setup)
 	if err != nil {
@@ -167,36 +203,41 @@ func (b *bench) startReplicas() error {
 var wrkRequests = regexp.MustCompile(`(?m)^\s*(\d+) requests in ([0-9.]+)(m?s|m),`)
 
 // saturate measures a run of wrk.
-func (b *bench) saturate(ctx context.Context, proxy *child, r *result) (string, error) {
+func (b *bench) saturate(ctx context.Context, c contestant, r *result) (string, error) {
 	if b.warmup > 0 {
-		if _, _, err := b.wrk(ctx, b.warmup); err != nil {
+		if _, _, err := b.wrk(ctx, c, b.warmup); err != nil {
 			return "", err
 		}
 	}
-	before, err := proxy.cpu()
+	own, beside, err := c.cpu()
 	if err != nil {
 		return "", err
 	}
-	requests, seconds, err := b.wrk(ctx, b.seconds)
+	requests, seconds, err := b.wrk(ctx, c, b.seconds)
 	if err != nil {
 		return "", err
 	}
-	after, err := proxy.cpu()
+	ownAfter, besideAfter, err := c.cpu()
 	if err != nil {
 		return "", err
 	}
-	used := after.minus(before)
+	own, beside = ownAfter.minus(own), besideAfter.minus(beside)
+	n := time.Duration(requests)
 	run := saturatedRun{
-		user: used.user / time.Duration(requests), system: used.system / time.Duration(requests),
+		user: (own.user + beside.user) / n, system: (own.system + beside.system) / n, beside: (beside.user + beside.system) / n,
 		rate: float64(requests) / seconds,
 	}
 	r.saturated = append(r.saturated, run)
-	return fmt.Sprintf("%s µs/request (%s user, %s system), %.0f requests/s", micros(run.cpu()), micros(run.user), micros(run.system), run.rate), nil
+	summary := fmt.Sprintf("%s µs/request (%s user, %s system), %.0f requests/s", micros(run.cpu()), micros(run.user), micros(run.system), run.rate)
+	if c.beside != nil {
+		summary += fmt.Sprintf("; %s µs are those of %s", micros(run.beside), c.Beside.What)
+	}
+	return summary, nil
 }
 
 // wrk runs wrk and returns the number of requests and the seconds that they took.
-func (b *bench) wrk(ctx context.Context, seconds int) (requests int, took float64, err error) {
-	args := []string{"-t1", "-c" + strconv.Itoa(b.conns), "-d" + strconv.Itoa(seconds) + "s", "-s", b.script, "http://" + b.setup.Listen.String() + peers.Path}
+func (b *bench) wrk(ctx context.Context, c contestant, seconds int) (requests int, took float64, err error) {
+	args := []string{"-t1", "-c" + strconv.Itoa(b.conns), "-d" + strconv.Itoa(seconds) + "s", "-s", b.scripts[c.ByHeaders], "http://" + b.setup.Listen.String() + peers.Path}
 	program := "wrk"
 	if core := b.core(loadCore); core >= 0 {
 		program, args = "taskset", append([]string{"-c", strconv.Itoa(core), program}, args...)
@@ -229,24 +270,25 @@ func parseWrk(out string) (requests int, took float64, err error) {
 }
 
 // holdRate measures a run at the fixed rate.
-func (b *bench) holdRate(_ context.Context, proxy *child, r *result) (string, error) {
-	var before, after cpuTime
+func (b *bench) holdRate(_ context.Context, c contestant, r *result) (string, error) {
+	var before, after, besideBefore, besideAfter cpuTime
 	var errBefore, errAfter error
 	measured, err := load.Run(load.Config{
-		To: b.setup.Listen, Rate: b.fixedRate, Connections: b.conns, Requests: peers.Requests(),
+		To: b.setup.Listen, Rate: b.fixedRate, Connections: b.conns, Requests: peers.Requests(c.ByHeaders),
 		Warmup: time.Duration(b.warmup) * time.Second, Duration: time.Duration(b.seconds) * time.Second,
 		Seed: uint64(len(r.latency)) + 1, CPU: b.core(loadCore),
-		AfterWarmup: func() { before, errBefore = proxy.cpu() },
-		AtEnd:       func() { after, errAfter = proxy.cpu() },
+		AfterWarmup: func() { before, besideBefore, errBefore = c.cpu() },
+		AtEnd:       func() { after, besideAfter, errAfter = c.cpu() },
 	})
 	for _, err := range []error{err, errBefore, errAfter} {
 		if err != nil {
 			return "", err
 		}
 	}
-	used := after.minus(before)
+	own, beside := after.minus(before), besideAfter.minus(besideBefore)
+	n := time.Duration(len(measured.Latencies))
 	run := latencyRun{
-		cpu: (used.user + used.system) / time.Duration(len(measured.Latencies)),
+		cpu: (own.user + own.system + beside.user + beside.system) / n, beside: (beside.user + beside.system) / n,
 		p50: measured.Percentile(50), p99: measured.Percentile(99), late: measured.Late,
 	}
 	r.latency = append(r.latency, run)

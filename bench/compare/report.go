@@ -18,7 +18,13 @@ import (
 
 // printVersions finds all programs and prints which they are, so that a missing one is told before any time is spent.
 func (b *bench) printVersions() error {
-	for _, p := range append(slices.Clone(b.peers), peers.Backends) {
+	all := append(slices.Clone(b.peers), peers.Backends)
+	for _, p := range b.peers {
+		if p.Beside != nil {
+			all = append(all, *p.Beside)
+		}
+	}
+	for _, p := range all {
 		command, err := p.VersionCommand(b.root)
 		if err != nil {
 			return err
@@ -82,6 +88,7 @@ func (b *bench) report(now time.Time) string {
 			spread(r.latency, func(l latencyRun) time.Duration { return l.p99 }),
 			micros(medianTime(r.latency, func(l latencyRun) time.Duration { return l.cpu })))
 	}
+	t.WriteString(b.besides())
 	late := 0 * time.Second
 	for _, r := range b.results {
 		for _, l := range r.latency {
@@ -97,16 +104,45 @@ func (b *bench) report(now time.Time) string {
 	return t.String()
 }
 
-// ratio is a peer's CPU per request over HAProxy's in the same round: the median of the rounds, since what disturbs a round
-// disturbs both.
-func (b *bench) ratio(r *result) string {
-	haproxy := b.results["haproxy"]
-	if haproxy == nil {
+// besides is the table of the peers that ask a program beside them: what each part costs, against Envoy without it, and against Envoy with Lua
+// for the same work.
+func (b *bench) besides() string {
+	var t strings.Builder
+	for _, p := range b.peers {
+		if p.Beside == nil {
+			continue
+		}
+		r := b.results[p.Name]
+		fmt.Fprintf(&t, "\n## %s\n\n| | CPU µs/request | ratio to Envoy alone | ratio to Envoy + Lua | at %.0f requests/s |\n|---|---|---|---|---|\n", p.What, b.fixedRate)
+		for _, part := range []struct {
+			name      string
+			saturated func(saturatedRun) time.Duration
+			latency   func(latencyRun) time.Duration
+		}{
+			{p.Beside.What, func(s saturatedRun) time.Duration { return s.beside }, func(l latencyRun) time.Duration { return l.beside }},
+			{"Envoy", saturatedRun.own, func(l latencyRun) time.Duration { return l.cpu - l.beside }},
+			{"both", saturatedRun.cpu, func(l latencyRun) time.Duration { return l.cpu }},
+		} {
+			fmt.Fprintf(&t, "| %s | %s | %s | %s | %s |\n", part.name, spread(r.saturated, part.saturated),
+				b.ratioOf(r, "envoy-header", part.saturated), b.ratioOf(r, "envoy", part.saturated), micros(medianTime(r.latency, part.latency)))
+		}
+	}
+	return t.String()
+}
+
+// ratio is a peer's CPU per request over HAProxy's.
+func (b *bench) ratio(r *result) string { return b.ratioOf(r, "haproxy", saturatedRun.cpu) }
+
+// ratioOf is what f gives of a peer's runs over another peer's CPU per request in the same round: the median of the rounds, since what
+// disturbs a round disturbs both.
+func (b *bench) ratioOf(r *result, other string, f func(saturatedRun) time.Duration) string {
+	over := b.results[other]
+	if over == nil {
 		return "-"
 	}
 	ratios := make([]float64, len(r.saturated))
 	for i := range ratios {
-		ratios[i] = float64(r.saturated[i].cpu()) / float64(haproxy.saturated[i].cpu())
+		ratios[i] = float64(f(r.saturated[i])) / float64(over.saturated[i].cpu())
 	}
 	return fmt.Sprintf("%.2f", median(ratios, func(f float64) float64 { return f }))
 }

@@ -14,8 +14,9 @@ import (
 )
 
 // verify checks that a proxy does the work that is to be measured: the body's target names the service, whatever header
-// comes with it, a user comes back to the same replica, and both replicas of a service get users.
-func verify(ctx context.Context, s peers.Setup) error {
+// comes with it (with byHeaders: the header does, and says the same), a user comes back to the same replica, and both replicas of a service
+// get users.
+func verify(ctx context.Context, s peers.Setup, byHeaders bool) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}}
@@ -24,15 +25,18 @@ func verify(ctx context.Context, s peers.Setup) error {
 		other := s.Services[(i+1)%len(s.Services)].Name
 		used := map[string]bool{}
 		for user := range 40 {
-			body := peers.Body(user, service.Name)
-			first, err := whoAnswers(ctx, client, s, body, other)
+			body, headers := peers.Body(user, service.Name), map[string]string{"target": other}
+			if byHeaders {
+				headers = peers.Headers(user, service.Name)
+			}
+			first, err := whoAnswers(ctx, client, s, body, headers)
 			if err != nil {
 				return err
 			}
 			if !strings.HasPrefix(first, service.Name+"/") {
-				return fmt.Errorf("the body %s with the header target: %s went to %q", body, other, first)
+				return fmt.Errorf("the body %s with the headers %v went to %q", body, headers, first)
 			}
-			again, err := whoAnswers(ctx, client, s, body, other)
+			again, err := whoAnswers(ctx, client, s, body, headers)
 			if err != nil {
 				return err
 			}
@@ -49,13 +53,15 @@ func verify(ctx context.Context, s peers.Setup) error {
 }
 
 // whoAnswers sends one request and returns which replica answered.
-func whoAnswers(ctx context.Context, client *http.Client, s peers.Setup, body, targetHeader string) (string, error) {
+func whoAnswers(ctx context.Context, client *http.Client, s peers.Setup, body string, headers map[string]string) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.Listen.String()+peers.Path, strings.NewReader(body))
 	if err != nil {
 		return "", err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Target", targetHeader)
+	for name, value := range headers {
+		req.Header.Set(name, value)
+	}
 	resp, err := client.Do(req)
 	if err != nil {
 		return "", err

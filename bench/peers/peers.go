@@ -9,13 +9,14 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"text/template"
 )
 
 //go:embed *.tmpl
-var files embed.FS
+var templates embed.FS
 
 // Setup is the ground that all peers stand on in turn.
 type Setup struct {
@@ -23,6 +24,7 @@ type Setup struct {
 	Root     string // the repository
 	Listen   netip.AddrPort
 	Admin    netip.AddrPort // for what a peer serves besides
+	Beside   netip.AddrPort // where the program beside a peer listens
 	Services []Service
 }
 
@@ -52,12 +54,16 @@ func (r Replica) Port() uint16 { return r.Addr.Port() }
 
 // Peer is one proxy.
 type Peer struct {
-	Name     string
-	What     string // one line for the table
-	programs []string
-	version  []string // arguments that make it print its version
-	env      []string
-	config   string // template
+	Name      string
+	What      string // one line for the table
+	ByHeaders bool   // it cannot read bodies: its requests have target and username in headers as well
+	Beside    *Peer  // a program that it asks, which is started before it and whose CPU time is counted apart; or nil
+	programs  []string
+	version   []string // arguments that make it print its version
+	env       []string
+	config    string // template
+	// generate, when it is set, is a command whose output is the configuration, made from the template.
+	generate func(s Setup, config string) []string
 	args     func(s Setup, config string) []string
 }
 
@@ -79,24 +85,61 @@ var All = []Peer{
 	},
 	{
 		Name: "envoy", What: "Envoy + Lua (ring hash)",
-		programs: []string{".cache/bin/envoy", "envoy"}, version: []string{"--version"},
-		config: "envoy.yaml.tmpl",
-		args: func(s Setup, config string) []string {
-			return []string{"-c", config, "--concurrency", "1", "--disable-hot-restart", "--log-level", "warn", "--log-path", filepath.Join(s.Dir, "envoy.log")}
-		},
+		programs: envoyPrograms, version: []string{"--version"},
+		config: "envoy.yaml.tmpl", args: envoyArgs,
 	},
 	{
 		Name: "remora", What: "Remora",
 		programs: []string{"bin/remora"}, version: []string{"version"}, env: []string{"GOMAXPROCS=1"},
 		config: "endpoints.yaml.tmpl",
 		args: func(s Setup, config string) []string {
-			args := []string{"serve", "--bind", s.IP(), "--port", fmt.Sprintf("80=%d", s.Port()), "--admin", s.Admin.String(), "-f", config}
-			for _, object := range []string{"affinitypolicy", "destinationrules", "gateway", "services", "virtualservice"} {
-				args = append(args, "-f", filepath.Join(s.Root, "examples/hit-backend", object+".yaml"))
-			}
-			return args
+			args := []string{"serve", "--bind", s.IP(), "--port", fmt.Sprintf("80=%d", s.Port()), "--admin", s.Admin.String()}
+			return append(args, files(s, config)...)
 		},
 	},
+	{
+		Name: "envoy-header", What: "Envoy alone (routes and hashes by headers)", ByHeaders: true,
+		programs: envoyPrograms, version: []string{"--version"},
+		config: "envoy-header.yaml.tmpl", args: envoyArgs,
+	},
+	{
+		Name: "envoy-remora", What: "Envoy + Remora (external processor)", Beside: &processor,
+		programs: envoyPrograms, version: []string{"--version"},
+		config: "endpoints.yaml.tmpl", args: envoyArgs,
+		generate: func(s Setup, config string) []string {
+			args := []string{
+				"bin/remora", "generate", "envoy", "--bind", s.IP(), "--port", fmt.Sprintf("80=%d", s.Port()),
+				"--processor", s.Beside.String(), "--envoy-admin", "off",
+			}
+			return append(args, files(s, config)...)
+		},
+	},
+}
+
+var envoyPrograms = []string{".cache/bin/envoy", "envoy"}
+
+func envoyArgs(s Setup, config string) []string {
+	return []string{"-c", config, "--concurrency", "1", "--disable-hot-restart", "--log-level", "warn", "--log-path", filepath.Join(s.Dir, "envoy.log")}
+}
+
+// processor is what envoy-remora asks.
+var processor = Peer{
+	Name: "processor", What: "remora extproc",
+	programs: []string{"bin/remora"}, version: []string{"version"},
+	config: "endpoints.yaml.tmpl",
+	args: func(s Setup, config string) []string {
+		args := []string{"extproc", "--listen", s.Beside.String(), "--admin", s.Admin.String()}
+		return append(args, files(s, config)...)
+	},
+}
+
+// files are the arguments that name the objects of examples/hit-backend, with the endpoints of the comparison.
+func files(s Setup, endpoints string) []string {
+	args := []string{"-f", endpoints}
+	for _, object := range []string{"affinitypolicy", "destinationrules", "gateway", "services", "virtualservice"} {
+		args = append(args, "-f", filepath.Join(s.Root, "examples/hit-backend", object+".yaml"))
+	}
+	return args
 }
 
 // Backends is the server of all replicas.
@@ -148,7 +191,7 @@ func (p Peer) Prepare(s Setup) (Command, error) {
 	if err != nil {
 		return Command{}, err
 	}
-	t, err := template.ParseFS(files, p.config)
+	t, err := template.ParseFS(templates, p.config)
 	if err != nil {
 		return Command{}, err
 	}
@@ -160,7 +203,29 @@ func (p Peer) Prepare(s Setup) (Command, error) {
 	if err := os.WriteFile(config, text.Bytes(), 0o600); err != nil {
 		return Command{}, err
 	}
+	if p.generate != nil {
+		if config, err = p.generated(s, config); err != nil {
+			return Command{}, err
+		}
+	}
 	return Command{Program: program, Args: p.args(s, config), Env: p.env}, nil
+}
+
+// generated lets another program write the configuration, and returns its path.
+func (p Peer) generated(s Setup, from string) (string, error) {
+	args := p.generate(s, from)
+	program, err := lookPath(s.Root, args[0])
+	if err != nil {
+		return "", err
+	}
+	var out, problems bytes.Buffer
+	cmd := exec.Command(program, args[1:]...)
+	cmd.Stdout, cmd.Stderr = &out, &problems
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("%s: %w: %s", strings.Join(args[:3], " "), err, problems.String())
+	}
+	config := filepath.Join(s.Dir, p.Name+"-generated.yaml")
+	return config, os.WriteFile(config, out.Bytes(), 0o600)
 }
 
 // program finds the peer's executable.

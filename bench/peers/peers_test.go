@@ -22,7 +22,7 @@ func TestEveryBodyIsAsLongAsSaid(t *testing.T) {
 }
 
 func TestTheScriptForWrkHoldsTheSameBodies(t *testing.T) {
-	path, err := WriteLoad(t.TempDir())
+	path, err := WriteLoad(t.TempDir(), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +31,7 @@ func TestTheScriptForWrkHoldsTheSameBodies(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, body := range Bodies() {
-		if !strings.Contains(string(text), `"`+strings.ReplaceAll(body, `"`, `\"`)+`"`) {
+		if !strings.Contains(string(text), `\r\n\r\n`+strings.ReplaceAll(body, `"`, `\"`)+`"`) {
 			t.Fatalf("not in the script: %s", body)
 		}
 	}
@@ -45,19 +45,26 @@ func TestEveryPeerIsToldWhereToListenAndWhereTheReplicasAre(t *testing.T) {
 	for _, p := range append(All, Backends) {
 		t.Run(p.Name, func(t *testing.T) {
 			p.programs = []string{"sh"} // the program itself need not be here
+			if p.generate != nil {
+				generate := p.generate // nor what makes its configuration
+				p.generate = func(s Setup, config string) []string { return append([]string{"echo"}, generate(s, config)...) }
+			}
 			c, err := p.Prepare(s)
 			if err != nil {
 				t.Fatal(err)
 			}
 			configs, err := filepath.Glob(filepath.Join(s.Dir, p.Name+"-*"))
-			if err != nil || len(configs) != 1 {
+			if err != nil || len(configs) == 0 {
 				t.Fatalf("configurations are %v (%v)", configs, err)
 			}
-			text, err := os.ReadFile(configs[0])
-			if err != nil {
-				t.Fatal(err)
+			all := strings.Join(c.Args, " ")
+			for _, config := range configs {
+				text, err := os.ReadFile(config)
+				if err != nil {
+					t.Fatal(err)
+				}
+				all += string(text)
 			}
-			all := string(text) + strings.Join(c.Args, " ")
 			for _, want := range []string{"backend-1", "127.0.1.1", "127.0.3.2", "18080"} {
 				if !strings.Contains(all, want) {
 					t.Errorf("neither configuration nor arguments have %s", want)

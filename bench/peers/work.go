@@ -47,29 +47,40 @@ func Bodies() []string {
 	return bodies
 }
 
+// Headers are the headers of a body's request besides the usual ones, where it has them (Peer.ByHeaders): what its fields say.
+func Headers(user int, service string) map[string]string {
+	return map[string]string{"target": service, "x-user": fmt.Sprintf("user-%04d@player.example", user)}
+}
+
 // Requests are the requests of the load as they go over the wire.
-func Requests() [][]byte {
+func Requests(byHeaders bool) [][]byte {
+	services := UseCase(0)
 	var requests [][]byte
-	for _, body := range Bodies() {
-		requests = append(requests, fmt.Appendf(nil,
-			"POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", Path, len(body), body))
+	for i, body := range Bodies() {
+		b := fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n", Path)
+		if byHeaders {
+			h := Headers(i%1000, services[i%len(services)].Name)
+			b = fmt.Appendf(b, "target: %s\r\nx-user: %s\r\n", h["target"], h["x-user"])
+		}
+		requests = append(requests, fmt.Appendf(b, "Content-Length: %d\r\n\r\n%s", len(body), body))
 	}
 	return requests
 }
 
 // WriteLoad writes the load as a script for wrk and returns its path.
-func WriteLoad(dir string) (string, error) {
-	t, err := template.ParseFS(files, "hit.lua.tmpl")
+func WriteLoad(dir string, byHeaders bool) (string, error) {
+	t, err := template.ParseFS(templates, "hit.lua.tmpl")
 	if err != nil {
 		return "", err
 	}
+	var requests []string
+	for _, r := range Requests(byHeaders) {
+		requests = append(requests, string(r))
+	}
 	var text bytes.Buffer
-	if err := t.Execute(&text, struct {
-		Path   string
-		Bodies []string
-	}{Path, Bodies()}); err != nil {
+	if err := t.Execute(&text, requests); err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, "hit.lua")
+	path := filepath.Join(dir, fmt.Sprintf("hit-%t.lua", byHeaders))
 	return path, os.WriteFile(path, text.Bytes(), 0o600)
 }
