@@ -35,7 +35,7 @@ type options struct {
 }
 
 func main() {
-	// A child dies with the thread that started it (see start), so all are started by this one, which lives as long as main.
+	// A child dies with the thread that started it (see child.Start), so all are started by this one, which lives as long as main.
 	runtime.LockOSThread()
 	var o options
 	flag.StringVar(&o.peers, "peers", "haproxy,nginx,envoy,remora,envoy-header,envoy-remora", "peers to measure, in this order; one that is not on the machine is an error")

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/remora-proxy/remora/bench/child"
 	"github.com/remora-proxy/remora/bench/load"
 	"github.com/remora-proxy/remora/bench/peers"
 )
@@ -28,7 +29,7 @@ type bench struct {
 	root, dir string
 	peers     []peers.Peer
 	setup     peers.Setup
-	replicas  *child
+	replicas  *child.Child
 	scripts   map[bool]string // for wrk, by Peer.ByHeaders
 	fixedRate float64         // of the latency runs
 	versions  []string
@@ -77,7 +78,7 @@ func (b *bench) measure(ctx context.Context) error {
 	if err := b.startReplicas(); err != nil {
 		return err
 	}
-	defer b.replicas.stop()
+	defer b.replicas.Stop()
 	if err := b.turns(ctx, "saturated", b.saturate); err != nil {
 		return err
 	}
@@ -107,15 +108,15 @@ func (b *bench) turns(ctx context.Context, what string, one func(context.Context
 // contestant is a peer in its turn.
 type contestant struct {
 	peers.Peer
-	proxy, beside *child // beside is nil where the peer is alone
+	proxy, beside *child.Child // beside is nil where the peer is alone
 }
 
 // cpu is the CPU time of the peer and of the program beside it.
-func (c contestant) cpu() (own, beside cpuTime, err error) {
-	if own, err = c.proxy.cpu(); err != nil || c.beside == nil {
+func (c contestant) cpu() (own, beside child.CPUTime, err error) {
+	if own, err = c.proxy.CPU(); err != nil || c.beside == nil {
 		return own, beside, err
 	}
-	beside, err = c.beside.cpu()
+	beside, err = c.beside.CPU()
 	return own, beside, err
 }
 
@@ -127,12 +128,12 @@ func (b *bench) turn(ctx context.Context, p peers.Peer, one func(context.Context
 		if c.beside, err = b.start(*p.Beside, b.setup.Beside); err != nil {
 			return "", err
 		}
-		defer c.beside.stop()
+		defer c.beside.Stop()
 	}
 	if c.proxy, err = b.start(p, b.setup.Listen); err != nil {
 		return "", err
 	}
-	defer c.proxy.stop()
+	defer c.proxy.Stop()
 	if err := verify(ctx, b.setup, p.ByHeaders); err != nil {
 		return "", fmt.Errorf("it does not do the work: %w", err)
 	}
@@ -143,17 +144,22 @@ func (b *bench) turn(ctx context.Context, p peers.Peer, one func(context.Context
 }
 
 // start starts a peer and waits until it takes connections.
-func (b *bench) start(p peers.Peer, listens netip.AddrPort) (*child, error) {
+func (b *bench) start(p peers.Peer, listens netip.AddrPort) (*child.Child, error) {
 	command, err := p.Prepare(b.setup)
 	if err != nil {
 		return nil, err
 	}
-	c, err := start(command, p.Name, b.dir, b.core(proxyCore))
+	c, err := child.Start(command, p.Name, b.dir, b.core(proxyCore))
 	if err != nil {
 		return nil, err
 	}
-	if err := c.awaitListening(listens); err != nil {
-		c.stop()
+	if p.Ready != nil {
+		err = c.AwaitOK(p.Ready(b.setup))
+	} else {
+		err = c.AwaitListening(listens)
+	}
+	if err != nil {
+		c.Stop()
 		return nil, err
 	}
 	return c, nil
@@ -167,14 +173,14 @@ func (b *bench) startReplicas() error {
 			addrs = append(addrs, r.Addr.Addr())
 		}
 	}
-	port, err := freePort(addrs...)
+	port, err := child.FreePort(addrs...)
 	if err != nil {
 		return err
 	}
 	local := netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	b.setup = peers.Setup{Dir: b.dir, Root: b.root, Services: peers.UseCase(port)}
 	for _, to := range []*netip.AddrPort{&b.setup.Listen, &b.setup.Admin, &b.setup.Beside} {
-		port, err := freePort(local)
+		port, err := child.FreePort(local)
 		if err != nil {
 			return err
 		}
@@ -190,11 +196,11 @@ func (b *bench) startReplicas() error {
 	if err != nil {
 		return err
 	}
-	if b.replicas, err = start(command, peers.Backends.Name, b.dir, b.core(loadCore)); err != nil {
+	if b.replicas, err = child.Start(command, peers.Backends.Name, b.dir, b.core(loadCore)); err != nil {
 		return err
 	}
-	if err := b.replicas.awaitListening(b.setup.Services[0].Replicas[0].Addr); err != nil {
-		b.replicas.stop()
+	if err := b.replicas.AwaitListening(b.setup.Services[0].Replicas[0].Addr); err != nil {
+		b.replicas.Stop()
 		return err
 	}
 	return nil
@@ -221,10 +227,10 @@ func (b *bench) saturate(ctx context.Context, c contestant, r *result) (string, 
 	if err != nil {
 		return "", err
 	}
-	own, beside = ownAfter.minus(own), besideAfter.minus(beside)
+	own, beside = ownAfter.Minus(own), besideAfter.Minus(beside)
 	n := time.Duration(requests)
 	run := saturatedRun{
-		user: (own.user + beside.user) / n, system: (own.system + beside.system) / n, beside: (beside.user + beside.system) / n,
+		user: (own.User + beside.User) / n, system: (own.System + beside.System) / n, beside: (beside.User + beside.System) / n,
 		rate: float64(requests) / seconds,
 	}
 	r.saturated = append(r.saturated, run)
@@ -271,7 +277,7 @@ func parseWrk(out string) (requests int, took float64, err error) {
 
 // holdRate measures a run at the fixed rate.
 func (b *bench) holdRate(_ context.Context, c contestant, r *result) (string, error) {
-	var before, after, besideBefore, besideAfter cpuTime
+	var before, after, besideBefore, besideAfter child.CPUTime
 	var errBefore, errAfter error
 	measured, err := load.Run(load.Config{
 		To: b.setup.Listen, Rate: b.fixedRate, Connections: b.conns, Requests: peers.Requests(c.ByHeaders),
@@ -285,10 +291,10 @@ func (b *bench) holdRate(_ context.Context, c contestant, r *result) (string, er
 			return "", err
 		}
 	}
-	own, beside := after.minus(before), besideAfter.minus(besideBefore)
+	own, beside := after.Minus(before), besideAfter.Minus(besideBefore)
 	n := time.Duration(len(measured.Latencies))
 	run := latencyRun{
-		cpu: (own.user + own.system + beside.user + beside.system) / n, beside: (beside.user + beside.system) / n,
+		cpu: (own.User + own.System + beside.User + beside.System) / n, beside: (beside.User + beside.System) / n,
 		p50: measured.Percentile(50), p99: measured.Percentile(99), late: measured.Late,
 	}
 	r.latency = append(r.latency, run)

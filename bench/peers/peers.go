@@ -26,6 +26,7 @@ type Setup struct {
 	Admin    netip.AddrPort // for what a peer serves besides
 	Beside   netip.AddrPort // where the program beside a peer listens
 	Services []Service
+	More     string // a file with further objects for Remora, or ""
 }
 
 // IP is the address to listen on, for templates.
@@ -65,6 +66,8 @@ type Peer struct {
 	// generate, when it is set, is a command whose output is the configuration, made from the template.
 	generate func(s Setup, config string) []string
 	args     func(s Setup, config string) []string
+	// Ready is a URL that is answered with 200 when the program is ready; nil where taking connections says that.
+	Ready func(s Setup) string
 }
 
 // All are the peers in the order of the table.
@@ -103,7 +106,7 @@ var All = []Peer{
 		config: "envoy-header.yaml.tmpl", args: envoyArgs,
 	},
 	{
-		Name: "envoy-remora", What: "Envoy + Remora (external processor)", Beside: &processor,
+		Name: "envoy-remora", What: "Envoy + Remora (external processor)", Beside: &Processor,
 		programs: envoyPrograms, version: []string{"--version"},
 		config: "endpoints.yaml.tmpl", args: envoyArgs,
 		generate: func(s Setup, config string) []string {
@@ -122,8 +125,8 @@ func envoyArgs(s Setup, config string) []string {
 	return []string{"-c", config, "--concurrency", "1", "--disable-hot-restart", "--log-level", "warn", "--log-path", filepath.Join(s.Dir, "envoy.log")}
 }
 
-// processor is what envoy-remora asks.
-var processor = Peer{
+// Processor is what envoy-remora asks.
+var Processor = Peer{
 	Name: "processor", What: "remora extproc",
 	programs: []string{"bin/remora"}, version: []string{"version"},
 	config: "endpoints.yaml.tmpl",
@@ -131,6 +134,7 @@ var processor = Peer{
 		args := []string{"extproc", "--listen", s.Beside.String(), "--admin", s.Admin.String()}
 		return append(args, files(s, config)...)
 	},
+	Ready: func(s Setup) string { return "http://" + s.Admin.String() + "/readyz" },
 }
 
 // files are the arguments that name the objects of examples/hit-backend, with the endpoints of the comparison.
@@ -138,6 +142,9 @@ func files(s Setup, endpoints string) []string {
 	args := []string{"-f", endpoints}
 	for _, object := range []string{"affinitypolicy", "destinationrules", "gateway", "services", "virtualservice"} {
 		args = append(args, "-f", filepath.Join(s.Root, "examples/hit-backend", object+".yaml"))
+	}
+	if s.More != "" {
+		args = append(args, "-f", s.More)
 	}
 	return args
 }

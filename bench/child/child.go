@@ -1,12 +1,15 @@
 //go:build linux
 
-package main
+// Package child starts the programs that are measured, ends them with all their processes, and reads what they use from /proc. It does not
+// know what they are.
+package child
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -19,8 +22,8 @@ import (
 	"github.com/remora-proxy/remora/bench/peers"
 )
 
-// child is a program that was started, with the processes that it made itself. They are one process group.
-type child struct {
+// Child is a program that was started, with the processes that it made itself. They are one process group.
+type Child struct {
 	name string
 	pid  int
 	done chan struct{} // closed when it has ended
@@ -28,9 +31,9 @@ type child struct {
 	log  string
 }
 
-// start starts a program on a core (negative: any). It ends with the thread that called start, however that ends: the kernel
+// Start starts a program on a core (negative: any). It ends with the thread that called start, however that ends: the kernel
 // sends it SIGTERM.
-func start(c peers.Command, name, dir string, core int) (*child, error) {
+func Start(c peers.Command, name, dir string, core int) (*Child, error) {
 	program, args := c.Program, c.Args
 	if core >= 0 {
 		program, args = "taskset", append([]string{"-c", strconv.Itoa(core), c.Program}, c.Args...)
@@ -49,7 +52,7 @@ func start(c peers.Command, name, dir string, core int) (*child, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}
-	p := &child{name: name, pid: cmd.Process.Pid, done: make(chan struct{}), log: log}
+	p := &Child{name: name, pid: cmd.Process.Pid, done: make(chan struct{}), log: log}
 	go func() {
 		p.err = cmd.Wait()
 		close(p.done)
@@ -57,8 +60,8 @@ func start(c peers.Command, name, dir string, core int) (*child, error) {
 	return p, nil
 }
 
-// stop ends the child and everything in its process group.
-func (p *child) stop() {
+// Stop ends the child and everything in its process group.
+func (p *Child) Stop() {
 	syscall.Kill(-p.pid, syscall.SIGTERM) //nolint:errcheck // it may have ended by itself
 	select {
 	case <-p.done:
@@ -67,11 +70,34 @@ func (p *child) stop() {
 	syscall.Kill(-p.pid, syscall.SIGKILL) //nolint:errcheck // it should have ended
 }
 
-// awaitListening waits until the child takes connections at addr.
-func (p *child) awaitListening(addr netip.AddrPort) error {
-	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); {
-		if c, err := net.DialTimeout("tcp", addr.String(), time.Second); err == nil {
+// AwaitListening waits until the child takes connections at addr.
+func (p *Child) AwaitListening(addr netip.AddrPort) error {
+	return p.await("did not listen on "+addr.String(), func() bool {
+		c, err := net.DialTimeout("tcp", addr.String(), time.Second)
+		if err == nil {
 			c.Close()
+		}
+		return err == nil
+	})
+}
+
+// AwaitOK waits until a GET of the URL, at the child, is answered with 200.
+func (p *Child) AwaitOK(url string) error {
+	client := &http.Client{Timeout: time.Second}
+	defer client.CloseIdleConnections()
+	return p.await("did not answer "+url, func() bool {
+		resp, err := client.Get(url)
+		if err == nil {
+			resp.Body.Close()
+		}
+		return err == nil && resp.StatusCode == http.StatusOK
+	})
+}
+
+// await waits until isThere, for 15 s at most. lacks says what it does not do then.
+func (p *Child) await(lacks string, isThere func() bool) error {
+	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); {
+		if isThere() {
 			return nil
 		}
 		select {
@@ -80,11 +106,11 @@ func (p *child) awaitListening(addr netip.AddrPort) error {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-	return p.failed(fmt.Sprintf("did not listen on %s within 15s", addr))
+	return p.failed(lacks + " within 15s")
 }
 
 // failed is an error with the end of what the child printed.
-func (p *child) failed(what string) error {
+func (p *Child) failed(what string) error {
 	text, err := os.ReadFile(p.log)
 	if err != nil {
 		text = []byte(err.Error())
@@ -96,18 +122,19 @@ func (p *child) failed(what string) error {
 // ticksPerSecond is the unit of the times in /proc/PID/stat: USER_HZ, which is 100 on every architecture that Go runs on.
 const ticksPerSecond = 100
 
-// cpuTime is the CPU time that processes used.
-type cpuTime struct{ user, system time.Duration }
+// CPUTime is the CPU time that processes used.
+type CPUTime struct{ User, System time.Duration }
 
-func (a cpuTime) minus(b cpuTime) cpuTime { return cpuTime{a.user - b.user, a.system - b.system} }
+// Minus is the time since b.
+func (a CPUTime) Minus(b CPUTime) CPUTime { return CPUTime{a.User - b.User, a.System - b.System} }
 
-// cpu is the time that all processes of the child have used.
-func (p *child) cpu() (cpuTime, error) {
+// CPU is the time that all processes of the child have used.
+func (p *Child) CPU() (CPUTime, error) {
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
-		return cpuTime{}, err
+		return CPUTime{}, err
 	}
-	var sum cpuTime
+	var sum CPUTime
 	for _, stat := range stats {
 		text, err := os.ReadFile(stat)
 		if err != nil {
@@ -115,35 +142,51 @@ func (p *child) cpu() (cpuTime, error) {
 		}
 		group, used, err := parseStat(string(text))
 		if err != nil {
-			return cpuTime{}, fmt.Errorf("%s: %w", stat, err)
+			return CPUTime{}, fmt.Errorf("%s: %w", stat, err)
 		}
 		if group == p.pid {
-			sum.user += used.user
-			sum.system += used.system
+			sum.User += used.User
+			sum.System += used.System
 		}
 	}
-	if sum == (cpuTime{}) {
-		return cpuTime{}, p.failed("is not there any more")
+	if sum == (CPUTime{}) {
+		return CPUTime{}, p.failed("is not there any more")
 	}
 	return sum, nil
 }
 
+// Sum is user and system time.
+func (a CPUTime) Sum() time.Duration { return a.User + a.System }
+
+// Memory is the resident memory of the child's first process, in bytes.
+func (p *Child) Memory() (int, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.pid))
+	if err != nil {
+		return 0, err
+	}
+	var size, resident int
+	if _, err := fmt.Sscan(string(text), &size, &resident); err != nil {
+		return 0, fmt.Errorf("/proc/%d/statm: %w", p.pid, err)
+	}
+	return resident * os.Getpagesize(), nil
+}
+
 // parseStat reads process group, utime and stime from the text of /proc/PID/stat (proc(5), fields 5, 14 and 15).
-func parseStat(text string) (group int, used cpuTime, err error) {
+func parseStat(text string) (group int, used CPUTime, err error) {
 	// The second field is the program's name in parentheses, and may hold anything.
 	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
 	if len(fields) < 13 {
-		return 0, cpuTime{}, fmt.Errorf("cannot be read: %q", text)
+		return 0, CPUTime{}, fmt.Errorf("cannot be read: %q", text)
 	}
 	group, err1 := strconv.Atoi(fields[2])
 	user, err2 := strconv.ParseInt(fields[11], 10, 64)
 	system, err3 := strconv.ParseInt(fields[12], 10, 64)
 	const tick = time.Second / ticksPerSecond
-	return group, cpuTime{time.Duration(user) * tick, time.Duration(system) * tick}, errors.Join(err1, err2, err3)
+	return group, CPUTime{time.Duration(user) * tick, time.Duration(system) * tick}, errors.Join(err1, err2, err3)
 }
 
-// freePort finds a port that is free on all the addresses.
-func freePort(addrs ...netip.Addr) (uint16, error) {
+// FreePort finds a port that is free on all the addresses.
+func FreePort(addrs ...netip.Addr) (uint16, error) {
 	var err error
 	for range 100 {
 		var port uint16
