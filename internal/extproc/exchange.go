@@ -66,11 +66,15 @@ func (s *Server) open(call rpc.Call) (rpc.Handler, error) {
 		return nil, s.misuse(err)
 	}
 	x, _ := exchanges.Get().(*exchange)
+	x.begin(s, port, call)
+	return x, nil
+}
+
+func (x *exchange) begin(s *Server, port uint16, call rpc.Call) {
 	x.s, x.port = s, port
 	_, n := call.Metadata(RetriesMetadata)
 	x.retries = n > 0
 	x.over = s.stats.streams.Add(1) > s.maxRequests
-	return x, nil
 }
 
 // Message takes a message of Envoy's and appends the answers to it.
@@ -103,8 +107,14 @@ func (x *exchange) take(m []byte) error {
 	return nil
 }
 
-// End releases what the request holds and gives x back.
+// End releases what the request holds and gives x back, unless a panic has left it as it is.
 func (x *exchange) End() {
+	if x.end() {
+		exchanges.Put(x)
+	}
+}
+
+func (x *exchange) end() (isWhole bool) {
 	s := x.s
 	s.stats.streams.Add(-1)
 	err := s.guarded(func() error {
@@ -114,7 +124,7 @@ func (x *exchange) End() {
 		return nil
 	})
 	if err != nil {
-		return // x is as the panic has left it
+		return false
 	}
 	x.forget()
 	x.in.Clear()
@@ -124,7 +134,7 @@ func (x *exchange) End() {
 	x.s, x.modes = nil, modes{}
 	x.begun, x.refused, x.decided = false, false, false
 	x.dec = affinity.Decision{Promoted: x.dec.Promoted}
-	exchanges.Put(x)
+	return true
 }
 
 // forget drops what the decision was made from: the headers and the body. The request may go on for long.
