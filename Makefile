@@ -1,7 +1,7 @@
 # Everything runs with Go and make. Only `make test` (a C compiler for the race detector, Python's pip for Envoy) and `make bench`
 # (the proxies to compare with) install Debian packages, and only those that are missing.
 .DEFAULT_GOAL := build
-.PHONY: build test envoy controlplane lint vet fmt demo bench bench-core bench-processor fuzz clean help
+.PHONY: build test envoy controlplane generate generated lint vet fmt demo bench bench-core bench-processor fuzz clean help
 
 GO       ?= go
 ARGS     ?=
@@ -21,7 +21,7 @@ build: ## build bin/remora, a static binary
 demo: build ## the use case on real processes; ARGS=--once ends after the tour
 	@bin/remora demo $(ARGS)
 
-test: lint vet envoy controlplane ## lint, vet and all tests with the race detector
+test: lint vet envoy controlplane generated ## lint, vet and all tests with the race detector
 	@tools/apt-install '$(CC)=gcc libc6-dev'
 	$(GO) test -race -timeout 15m ./...
 	@echo "ran: $$($(LINTER) version --short | sed 's/^/golangci-lint /'), go vet (this system and darwin), go test -race of $$($(GO) list ./... | wc -l) packages; all passed"
@@ -38,6 +38,17 @@ $(CONTROLPLANE): test/kubernetes/go.mod test/kubernetes/go.sum test/kubernetes/m
 		-X k8s.io/component-base/version.gitVersion=v$(KUBERNETES) \
 		-X k8s.io/component-base/version.gitMajor=$(word 1,$(subst ., ,$(KUBERNETES))) \
 		-X k8s.io/component-base/version.gitMinor=$(word 2,$(subst ., ,$(KUBERNETES)))' .
+	@touch $@
+
+generate: .cache/bin/controller-gen ## write what is made from the types in api/: the CustomResourceDefinition and the DeepCopy methods
+	@tools/crd/generate
+
+generated: .cache/bin/controller-gen ## check that what is made from the types in api/ is what they say
+	@tools/crd/generate --check
+
+.cache/bin/controller-gen: tools/crd/go.mod tools/crd/go.sum
+	@echo "building controller-gen (once)"
+	cd tools/crd && CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o ../../$@ sigs.k8s.io/controller-tools/cmd/controller-gen
 	@touch $@
 
 lint: $(LINTER) ## the linters of .golangci.yml, at the version in tools/go.mod
