@@ -26,6 +26,7 @@ type Status struct {
 	NotReady  string         `json:"notReady,omitempty"` // why it is not
 	Listeners []Listener     `json:"listeners"`
 	Config    ConfigStatus   `json:"config"`
+	Cluster   *ClusterStatus `json:"cluster,omitempty"` // where the configuration comes from, when it is one
 	Sessions  SessionsStatus `json:"sessions"`
 }
 
@@ -38,13 +39,32 @@ type Listener struct {
 
 // ConfigStatus is the configuration in use and what became of the last attempt to load another one.
 type ConfigStatus struct {
-	Sources    []string   `json:"sources"`
-	Generation int        `json:"generation"` // counts the configurations applied since the start, from 1
-	AppliedAt  time.Time  `json:"appliedAt"`
-	Routes     int        `json:"routes"`
-	Services   int        `json:"services"`
-	Endpoints  int        `json:"endpoints"`
-	LastLoad   LoadStatus `json:"lastLoad"`
+	Sources    []string  `json:"sources"`
+	Generation int       `json:"generation"` // counts the configurations applied since the start, from 1
+	AppliedAt  time.Time `json:"appliedAt"`
+	Routes     int       `json:"routes"`
+	Services   int       `json:"services"`
+	Endpoints  int       `json:"endpoints"`
+	// RefusedObjects are objects of the cluster that are not used as they are; lastLoad says why.
+	RefusedObjects int        `json:"refusedObjects,omitempty"`
+	LastLoad       LoadStatus `json:"lastLoad"`
+}
+
+// ClusterStatus says how well the cluster is watched. What is known of it stays in use while it is not.
+type ClusterStatus struct {
+	Server     string       `json:"server"`
+	Namespaces []string     `json:"namespaces,omitempty"` // none: all
+	Watching   bool         `json:"watching"`
+	Error      string       `json:"error,omitempty"` // why it is not watched
+	Since      time.Time    `json:"since,omitzero"`  // when that began
+	Kinds      []KindStatus `json:"kinds"`
+}
+
+// KindStatus is one of the kinds that are watched.
+type KindStatus struct {
+	Kind    string `json:"kind"`
+	Objects int    `json:"objects"`
+	Missing bool   `json:"missing,omitempty"` // the cluster has no such kind
 }
 
 // LoadStatus is one attempt to load the configuration. When it was refused, the one before it is still in use.

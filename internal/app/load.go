@@ -11,6 +11,7 @@ import (
 	"github.com/remora-proxy/remora/internal/config"
 	"github.com/remora-proxy/remora/internal/diag"
 	"github.com/remora-proxy/remora/internal/endpoints"
+	"github.com/remora-proxy/remora/internal/kube"
 	"github.com/remora-proxy/remora/internal/resource"
 	"github.com/remora-proxy/remora/internal/session"
 )
@@ -18,7 +19,8 @@ import (
 // dnsPatience bounds how long a load waits for first answers from DNS. Hosts without one have no replicas until it comes.
 const dnsPatience = 10 * time.Second
 
-// Loaded is a configuration that was read and compiled. When its diagnostics have errors, the rest must not be used.
+// Loaded is a configuration that was read and compiled. Without a Snapshot it must not be used, and its diagnostics have errors.
+// With one from a cluster they may have some too: about objects that are not in it, or in an earlier version.
 type Loaded struct {
 	Sources     config.Sources
 	Diagnostics diag.List
@@ -27,6 +29,7 @@ type Loaded struct {
 	Routes      int
 	Services    int
 	Endpoints   int
+	Refused     int      // objects of a cluster that are not used as they are
 	DNSNames    []string // hosts whose addresses come from DNS
 
 	Set    *resource.Set    // the objects, as they were read
@@ -62,26 +65,28 @@ func (l *Loaded) Paper(now time.Time, hashKeyFile string) (*affinity.Engine, err
 	return engine, nil
 }
 
-// source is where the configuration comes from: files, and DNS for the hosts that they leave to it.
+// source is where the configuration comes from: files or a cluster, and DNS for the hosts that they leave to it.
 type source struct {
 	loader   *config.Loader
 	resolver *endpoints.Resolver // nil: DNS is not asked
 	options  config.Options      // the addresses come from resolver
+	cluster  *kube.Cluster       // in place of loader, or nil
+	tolerant config.Tolerant     // of a cluster's objects
+	loaded   bool                // a load of the cluster's objects has begun before
 }
 
-// load reads the files and compiles them, with the addresses that DNS gives for hosts that are new.
+// load reads the source and compiles it, with the addresses that DNS gives for hosts that are new. It gives nil only when ctx is done.
 func (s *source) load(ctx context.Context) *Loaded {
+	if s.cluster != nil {
+		return s.loadCluster(ctx)
+	}
 	set, sources, diagnostics := s.loader.Load()
 	if diagnostics.HasErrors() {
 		return &Loaded{Sources: sources, Diagnostics: diagnostics}
 	}
-	if s.resolver != nil {
-		ctx, cancel := context.WithTimeout(ctx, dnsPatience)
-		defer cancel()
-		if err := s.resolver.Add(ctx, config.DNSNames(set)); err != nil && ctx.Err() == nil {
-			diagnostics.Add(diag.Diagnostic{Severity: diag.Error, What: err.Error(), Remedy: "use resolution STATIC or EndpointSlices for some"})
-			return &Loaded{Sources: sources, Diagnostics: diagnostics}
-		}
+	if err := s.resolve(ctx, config.DNSNames(set), dnsPatience); err != nil {
+		diagnostics.Add(*err)
+		return &Loaded{Sources: sources, Diagnostics: diagnostics}
 	}
 	l := s.compile(set)
 	l.Sources, l.Diagnostics = sources, slices.Concat(diagnostics, l.Diagnostics)
@@ -89,19 +94,43 @@ func (s *source) load(ctx context.Context) *Loaded {
 	return l
 }
 
+// resolve asks DNS for the hosts that are new.
+func (s *source) resolve(ctx context.Context, names []string, patience time.Duration) *diag.Diagnostic {
+	if s.resolver == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := s.resolver.Add(ctx, names); err != nil && ctx.Err() == nil {
+		return &diag.Diagnostic{Severity: diag.Error, What: err.Error(), Remedy: "use resolution STATIC or EndpointSlices for some"}
+	}
+	return nil
+}
+
+// withAddresses are the options, with the addresses that DNS has given by now.
+func (s *source) withAddresses() config.Options {
+	o := s.options
+	if s.resolver != nil {
+		o.Addresses = s.resolver.Addresses
+	}
+	return o
+}
+
 // compile compiles a set with the addresses that DNS has given by now.
 func (s *source) compile(set *resource.Set) *Loaded {
-	options := s.options
-	if s.resolver != nil {
-		options.Addresses = s.resolver.Addresses
-	}
-	compiled, diagnostics := config.Compile(set, options)
-	l := &Loaded{Diagnostics: diagnostics, DNSNames: config.DNSNames(set), Set: set}
+	compiled, diagnostics := config.Compile(set, s.withAddresses())
+	l := &Loaded{Diagnostics: diagnostics, Set: set}
 	if compiled != nil {
-		l.Snapshot, l.Config, l.protected = compiled.Snapshot, &compiled.Config, protectedHeaders(&compiled.Config)
-		l.count(&compiled.Config)
+		l.fill(compiled, set)
 	}
 	return l
+}
+
+// fill takes what was compiled from a set.
+func (l *Loaded) fill(c *config.Compiled, set *resource.Set) {
+	l.Snapshot, l.Config, l.protected = c.Snapshot, &c.Config, protectedHeaders(&c.Config)
+	l.DNSNames, l.Set = config.DNSNames(set), set
+	l.count(&c.Config)
 }
 
 // count says how much a configuration has.

@@ -18,6 +18,7 @@ type Options struct {
 	Version string
 	Files   []string // files and folders of the configuration; "-" is Stdin
 	Stdin   io.Reader
+	Cluster *Cluster // where the configuration comes from in place of files
 
 	Bind  netip.Addr // listened on by the gateway
 	Ports Ports      // where its listening ports differ from the default

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"time"
@@ -13,6 +14,13 @@ import (
 
 // refuse says why a configuration is not used, and its warnings when it is. It reports whether it is not used.
 func (p *program) refuse(c *Loaded) bool {
+	if p.source.cluster != nil {
+		p.sayOnce(c.Diagnostics)
+		if c.Snapshot == nil {
+			p.board.refused(c.Diagnostics, time.Now())
+		}
+		return c.Snapshot == nil
+	}
 	for _, d := range c.Diagnostics {
 		if d.Severity == diag.Error {
 			p.log.Error("invalid configuration", "finding", d.String())
@@ -29,7 +37,7 @@ func (p *program) refuse(c *Loaded) bool {
 
 // reload loads the configuration again. One that is invalid, or whose ports cannot be opened, changes nothing.
 func (p *program) reload(ctx context.Context, why string) {
-	p.log.Info("loading the configuration", "why", why)
+	p.log.Log(ctx, p.loadLevel(), "loading the configuration", "why", why)
 	next := p.load(ctx)
 	if next == nil {
 		return
@@ -86,14 +94,35 @@ func (p *program) apply(c *Loaded) error {
 		}
 	}
 	p.source.resolver.Retain(c.DNSNames)
+	before := p.current
 	p.current = c
 	p.settle()
 	p.board.applied(c, slices.Concat(p.ports.list(), p.envoys), time.Now())
-	p.log.Info("configuration applied", "files", len(c.Sources.Files), "routes", c.Routes, "services", c.Services, "endpoints", c.Endpoints)
+	p.sayApplied(before, c)
 	for _, l := range opened.list() {
 		p.log.Info("listening", "address", l.Address, "gatewayPort", l.Port)
 	}
 	return nil
+}
+
+// loadLevel is the level at which a load is logged. With a cluster there is one with every change of an endpoint.
+func (p *program) loadLevel() slog.Level {
+	if p.source.cluster != nil {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
+}
+
+// sayApplied says that a configuration is in force. before is the one that was.
+func (p *program) sayApplied(before, c *Loaded) {
+	level, source := slog.LevelInfo, slog.Int("files", len(c.Sources.Files))
+	if p.source.cluster != nil {
+		source = slog.Int("refusedObjects", c.Refused)
+		if before != nil && before.Routes == c.Routes && before.Services == c.Services && before.Refused == c.Refused {
+			level = slog.LevelDebug // endpoints come and go all the time
+		}
+	}
+	p.log.Log(context.Background(), level, "configuration applied", source, "routes", c.Routes, "services", c.Services, "endpoints", c.Endpoints)
 }
 
 // protect has the gateway protect the headers that these configurations look at; nil looks at none.
@@ -140,6 +169,9 @@ func (p *program) dnsFailed(host string, err error, kept int) {
 
 // watch tells when the files have changed. Where they cannot be watched, SIGHUP still works.
 func (p *program) watch() (changes <-chan struct{}, stop func()) {
+	if p.source.cluster != nil {
+		return p.watchCluster()
+	}
 	w, err := config.NewWatcher(p.o.Files)
 	if err != nil {
 		p.log.Warn("changes are not seen", "error", err)

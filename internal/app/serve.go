@@ -15,10 +15,12 @@ import (
 	"github.com/remora-proxy/remora/internal/admin"
 	"github.com/remora-proxy/remora/internal/affinity"
 	"github.com/remora-proxy/remora/internal/config"
+	"github.com/remora-proxy/remora/internal/diag"
 	"github.com/remora-proxy/remora/internal/endpoints"
 	"github.com/remora-proxy/remora/internal/extproc"
 	"github.com/remora-proxy/remora/internal/gateway"
 	"github.com/remora-proxy/remora/internal/gateway/accesslog"
+	"github.com/remora-proxy/remora/internal/kube"
 	"github.com/remora-proxy/remora/internal/session"
 	"github.com/remora-proxy/remora/internal/xds"
 )
@@ -46,10 +48,11 @@ type program struct {
 	sessions    *sessionFile    // nil: sessions do not outlast the process
 	restored    *session.Loaded // what came from the file, until that is said; nil: nothing
 	swept       broadcast
-	ports       openPorts         // of the gateway
-	envoys      []admin.Listener  // of the processor
-	current     *Loaded           // the configuration in force
-	access      *accesslog.Writer // nil: none
+	ports       openPorts                // of the gateway
+	envoys      []admin.Listener         // of the processor
+	current     *Loaded                  // the configuration in force
+	said        map[diag.Diagnostic]bool // the findings of the last load of a cluster
+	access      *accesslog.Writer        // nil: none
 }
 
 // Serve runs the front doors until ctx is done or a signal says so, and returns nil after a stop that cut nothing off. The configuration's own findings are in the log, and in the error when there is no configuration to start with.
@@ -72,6 +75,14 @@ func newProgram(o Options) (*program, error) {
 	p.source = source{loader: &config.Loader{Paths: o.Files, Stdin: o.Stdin}, resolver: &endpoints.Resolver{Failed: p.dnsFailed}}
 	p.source.options.DrainingLabelled = o.Processor != nil && o.Processor.DrainingLabelled
 	p.source.options.Proxied = o.Processor != nil && o.Processor.Istio && o.Gateway == nil
+	if o.Cluster != nil {
+		cluster, err := o.Cluster.connect(kube.Options{UserAgent: userAgent(o.Version), Log: o.Log})
+		if err != nil {
+			return nil, err
+		}
+		p.source.cluster = cluster
+		p.metrics.MustRegister(cluster)
+	}
 	p.board = newBoard(&p.o, p.metrics, p.clock.start)
 	options := affinity.Options{Store: session.NewTable(session.Options{MaxSessions: o.MaxSessions}), EndpointDelay: o.EndpointDelay}
 	var random [24]byte
@@ -113,6 +124,14 @@ func (p *program) run(ctx context.Context) error {
 	if err := p.openProcessor(); err != nil {
 		return err
 	}
+	if err := p.restore(); err != nil {
+		return err
+	}
+	stopAdmin, err := p.openAdmin() // before the first load, which with a cluster may have to wait
+	if err != nil {
+		return err
+	}
+	defer stopAdmin()
 	first := p.load(ctx)
 	if first == nil {
 		p.sayStopping(ctx)
@@ -121,14 +140,6 @@ func (p *program) run(ctx context.Context) error {
 	if p.refuse(first) {
 		return errors.New("the configuration is invalid, so there is nothing to serve; its findings are above")
 	}
-	if err := p.restore(); err != nil {
-		return err
-	}
-	stopAdmin, err := p.openAdmin()
-	if err != nil {
-		return err
-	}
-	defer stopAdmin()
 	if err := p.newGateway(first); err != nil {
 		return err
 	}
@@ -150,7 +161,6 @@ func (p *program) run(ctx context.Context) error {
 
 	p.untilStop(ctx, changes, resolved)
 
-	p.board.notReady("the gateway is stopping")
 	cutOff := p.stopDoors(cut)
 	cancel()
 	tasks.Wait()
@@ -217,6 +227,9 @@ func (p *program) openAdmin() (stop func(), err error) {
 func (p *program) status() admin.Status {
 	st := p.board.read()
 	st.Sessions.Stored = p.engine.Stats().Sessions
+	if st.Cluster = p.clusterStatus(); st.Cluster != nil && st.Config.Generation == 0 && st.Cluster.Error != "" {
+		st.NotReady = "the cluster's objects are not known yet: " + st.Cluster.Error
+	}
 	return st
 }
 

@@ -52,6 +52,7 @@ func (p *program) obeyStops(parent context.Context) (_, _ context.Context, forge
 
 // sayStopping logs why ctx, which obeyStops gave, has ended.
 func (p *program) sayStopping(ctx context.Context) {
+	p.board.notReady("the gateway is stopping") // before it is said
 	why := "the program that started this one has ended, or asked for it"
 	if sig := (stopSignal{}); errors.As(context.Cause(ctx), &sig) {
 		why = sig.String()
@@ -74,8 +75,14 @@ func (p *program) load(ctx context.Context) *Loaded {
 	return nil
 }
 
-// untilStop does what signals and changes of the files ask for, until one asks to stop.
+// untilStop does what signals and changes of the configuration ask for, until one asks to stop. Changes of a cluster gather in the
+// pauses between two loads; the first one is acted on at once.
 func (p *program) untilStop(ctx context.Context, changes, resolved <-chan struct{}) {
+	heeded, why := changes, "the files changed"
+	if p.source.cluster != nil {
+		why = "the cluster's objects changed"
+	}
+	var paused <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -87,8 +94,14 @@ func (p *program) untilStop(ctx context.Context, changes, resolved <-chan struct
 			}
 			p.reloadCertificate()
 			p.reload(ctx, "SIGHUP")
-		case <-changes:
-			p.reload(ctx, "the files changed")
+		case <-heeded:
+			began := time.Now()
+			p.reload(ctx, why)
+			if p.source.cluster != nil {
+				heeded, paused = nil, time.After(pause(time.Since(began)))
+			}
+		case <-paused:
+			heeded, paused = changes, nil
 		case <-resolved:
 			p.readdress()
 		}

@@ -19,6 +19,7 @@ type board struct {
 	reloads   *prometheus.CounterVec
 	succeeded prometheus.Gauge
 	appliedAt prometheus.Gauge
+	invalid   prometheus.Gauge
 	saves     *prometheus.CounterVec
 	savedAt   prometheus.Gauge
 	saveTook  prometheus.Gauge
@@ -39,6 +40,7 @@ func newBoard(o *Options, reg *prometheus.Registry, now time.Time) *board {
 		reloads:   counter("remora_config_reload_total", "Attempts to load the configuration, by result (applied, refused)."),
 		succeeded: gauge("remora_config_last_reload_successful", "1 when the last attempt to load the configuration was applied, 0 when it was refused."),
 		appliedAt: gauge("remora_config_applied_timestamp_seconds", "When the configuration in use was applied, in seconds since 1970."),
+		invalid:   gauge("remora_config_refused_objects", "Objects of the cluster that are not used as they are, because an error is about them."),
 		saves:     counter("remora_session_saves_total", "Saves of the sessions to their file, by result (saved, failed)."),
 		savedAt:   gauge("remora_session_saved_timestamp_seconds", "When the sessions were last saved, in seconds since 1970."),
 		saveTook:  gauge("remora_session_save_seconds", "How long the last save of the sessions took."),
@@ -75,12 +77,13 @@ func (b *board) applied(c *Loaded, listeners []admin.Listener, now time.Time) {
 	b.reloads.WithLabelValues("applied").Inc()
 	b.succeeded.Set(1)
 	b.appliedAt.Set(float64(now.UnixMilli()) / 1000)
+	b.invalid.Set(float64(c.Refused))
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	st := &b.status.Config
 	st.Generation++
 	st.AppliedAt, st.Sources = now, c.Sources.Files
-	st.Routes, st.Services, st.Endpoints = c.Routes, c.Services, c.Endpoints
+	st.Routes, st.Services, st.Endpoints, st.RefusedObjects = c.Routes, c.Services, c.Endpoints, c.Refused
 	st.LastLoad = admin.LoadStatus{At: now, Applied: true, Diagnostics: diagnosticsOf(c.Diagnostics)}
 	b.status.Listeners = listeners
 }

@@ -14,7 +14,7 @@ import (
 
 	"github.com/remora-proxy/remora/internal/admin"
 	"github.com/remora-proxy/remora/internal/affinity"
-	"github.com/remora-proxy/remora/internal/app"
+	"github.com/remora-proxy/remora/internal/config"
 	"github.com/remora-proxy/remora/internal/session"
 )
 
@@ -29,19 +29,18 @@ type explainFlags struct {
 }
 
 // paperNote is said where the choice of a replica is one of several that a gateway could make.
-const paperNote = "from files: a gateway has sessions and a hash key of its own, so it may choose another of these replicas (--hash-key-file)"
+const paperNote = "a gateway has sessions and a hash key of its own, so it may choose another of these replicas (--hash-key-file)"
 
-func newExplain(env Env) *cobra.Command {
-	var files []string
+func newExplain(version string, env Env) *cobra.Command {
 	var hashKeyFile string
 	var flags explainFlags
 	cmd := &cobra.Command{
-		Use:   "explain {-f PATH… | --gateway URL} [flags]",
+		Use:   "explain {-f PATH… | --kubernetes | --gateway URL} [flags]",
 		Short: "Say where a request would go, and why",
 		Long: `Say where a request would go, and why: the promoted fields and where each came from, the rule that matched with its file and
 line, the session's key, the session's state, the replicas in the order in which they are tried with their load, and the choice.
 
-The decision is made by the code that serves requests: from files (-f), with no session yet and no question to DNS, or by a
+The decision is made by the code that serves requests: from files (-f) or a cluster (--kubernetes), with no session yet and no question to DNS, or by a
 running gateway (--gateway, or $REMORA_GATEWAY) from the sessions that it has. Nothing is sent to a replica, no session begins
 or is renewed, and the key is not stored. A request that would be refused is explained as well, with exit status 0.`,
 		Example: `  remora explain -f examples/hit-backend --path /hit_backend --body '{"username":"user","target":"backend-1"}'
@@ -49,7 +48,7 @@ or is renewed, and the key is not stored. A request that would be refused is exp
   remora explain --gateway ` + admin.DefaultAddress + ` --method POST --body @request.json -o json`,
 		Args: noArgs,
 	}
-	addFiles(cmd, &files)
+	source := addSource(cmd)
 	g := addGateway(cmd, env, "ask the running gateway with this admin API, http://host:port, in place of reading files")
 	f := cmd.Flags()
 	f.StringArrayVarP(&flags.headers, "header", "H", nil, "header of the request, 'name: value'; repeatable")
@@ -60,14 +59,17 @@ or is renewed, and the key is not stored. A request that would be refused is exp
 	f.IntVar(&flags.port, "port", 80, "port of the Gateway's server that the request comes in through (not the port listened on)")
 	f.StringVar(&flags.scheme, "scheme", "http", "http or https")
 	f.StringVar(&flags.sourceIP, "source-ip", "127.0.0.1", "the client's address")
-	f.StringVar(&hashKeyFile, "hash-key-file", "", "with -f: the gateway's file with the secret that users' keys are hashed with, to place new sessions as it does")
+	f.StringVar(&hashKeyFile, "hash-key-file", "", "with -f or --kubernetes: the gateway's file with the secret that users' keys are hashed with, to place new sessions as it does")
 	output := addOutput(cmd)
 	cmd.RunE = runs(func(cmd *cobra.Command, _ []string) error {
+		given, err := source.given(cmd)
 		switch {
-		case len(files) == 0 && !g.given():
-			return usagef("give the configuration with -f, or a running gateway with --gateway")
-		case len(files) > 0 && g.url != "":
-			return usagef("give either files with -f or a running gateway with --gateway: the one knows no sessions, the other has its own files")
+		case err != nil:
+			return err
+		case !given && !g.given():
+			return usagef("give the configuration with -f or --kubernetes, or a running gateway with --gateway")
+		case given && g.url != "":
+			return usagef("give either a configuration with -f or --kubernetes, or a running gateway with --gateway: the one knows no sessions, the other has its own configuration")
 		case flags.port < 1 || flags.port > 65535:
 			return usagef("--port %d is not in 1 to 65535", flags.port)
 		}
@@ -75,7 +77,12 @@ or is renewed, and the key is not stored. A request that would be refused is exp
 		if err != nil {
 			return err
 		}
-		trace, err := explain(cmd.Context(), env, g, files, hashKeyFile, req)
+		var trace *affinity.Trace
+		if given {
+			trace, err = explainOnPaper(cmd.Context(), version, env, source, hashKeyFile, req)
+		} else {
+			trace, err = explainBy(cmd.Context(), g, req)
+		}
 		if err != nil {
 			return err
 		}
@@ -83,30 +90,38 @@ or is renewed, and the key is not stored. A request that would be refused is exp
 			return printJSON(env.Stdout, trace)
 		}
 		note := ""
-		if len(files) > 0 && hashKeyFile == "" && trace.Session == affinity.SessionNew.String() && len(trace.Candidates) > 1 {
-			note = paperNote
+		if given && hashKeyFile == "" && trace.Session == affinity.SessionNew.String() && len(trace.Candidates) > 1 {
+			note = "from files: " + paperNote
+			if source.kubernetes {
+				note = "from the cluster's objects: " + paperNote
+			}
 		}
 		return printTrace(env.Stdout, trace, note)
 	})
 	return cmd
 }
 
-// explain asks a running gateway, or an engine made from files.
-func explain(ctx context.Context, env Env, g *gatewayFlag, files []string, hashKeyFile string, req *admin.ExplainRequest) (*affinity.Trace, error) {
-	if len(files) == 0 {
-		client, err := g.client()
-		if err != nil {
-			return nil, err
-		}
-		trace, err := client.Explain(ctx, *req)
-		if err != nil {
-			return nil, advise(err)
-		}
-		return trace, nil
+// explainBy asks a running gateway.
+func explainBy(ctx context.Context, g *gatewayFlag, req *admin.ExplainRequest) (*affinity.Trace, error) {
+	client, err := g.client()
+	if err != nil {
+		return nil, err
 	}
-	loaded := app.Load(files, env.Stdin)
+	trace, err := client.Explain(ctx, *req)
+	if err != nil {
+		return nil, advise(err)
+	}
+	return trace, nil
+}
+
+// explainOnPaper asks an engine made from files, or from the objects of a cluster.
+func explainOnPaper(ctx context.Context, version string, env Env, source *sourceFlags, hashKeyFile string, req *admin.ExplainRequest) (*affinity.Trace, error) {
+	loaded, err := source.load(ctx, version, env, config.Options{})
+	if err != nil {
+		return nil, err
+	}
 	printDiagnostics(env.Stderr, loaded.Diagnostics)
-	if loaded.Diagnostics.HasErrors() {
+	if loaded.Snapshot == nil {
 		return nil, errInvalid
 	}
 	now := time.Now()

@@ -23,13 +23,13 @@ const defaultEndpointDelay = time.Second
 // maxProcessorRequests bounds --max-requests: each request in flight takes memory for its stream.
 const maxProcessorRequests = 1 << 20
 
-const extprocLong = `Run the external processor for Envoy from YAML.
+const extprocLong = `Run the external processor for Envoy from YAML, or from the objects of a Kubernetes cluster.
 
 Envoy moves the bytes and asks here, by gRPC (envoy.service.ext_proc.v3), where each request goes; the decisions are the
 gateway's. The filter sends the request's headers and its buffered body, and nothing of the response; docs/envoy.md has a
 complete configuration of an Envoy. 'remora serve --extproc' runs the gateway beside it, on the same sessions.
 
-PATH, reloading, sessions and signals are as with remora serve. On SIGTERM Envoys are told to connect elsewhere, and requests
+PATH, --kubernetes, reloading, sessions and signals are as with remora serve. On SIGTERM Envoys are told to connect elsewhere, and requests
 in flight keep their sessions until they end, for at most --shutdown-timeout.
 
 Without TLS, keep the address to this machine or to a network where everybody is trusted. With --tls-cert and --tls-key Envoys
@@ -40,7 +40,7 @@ func newExtproc(version string, env Env) *cobra.Command {
 	o := app.Options{Version: version, Stdin: env.Stdin, Processor: &app.Processor{}, EndpointDelay: defaultEndpointDelay}
 	var flags programFlags
 	cmd := &cobra.Command{
-		Use:   "extproc -f PATH…",
+		Use:   "extproc {-f PATH… | --kubernetes}",
 		Short: "Decide for Envoy, as its external processor",
 		Long:  extprocLong,
 		Example: `  remora extproc -f examples/hit-backend

@@ -24,7 +24,7 @@ type programFlags struct {
 
 // addProgram adds the flags that every front door has. start checks them, and runs the front door until it is told to stop.
 func addProgram(cmd *cobra.Command, o *app.Options, flags *programFlags, env Env) (start func(*cobra.Command) error) {
-	addFiles(cmd, &o.Files)
+	source := addSource(cmd)
 	f := cmd.Flags()
 	f.StringVar(&flags.admin, "admin", admin.DefaultAddress, `ip:port of the admin API and the metrics, or "off"`)
 	f.StringArrayVar(&o.AdminNames, "admin-host", nil, "host name that the admin API answers to besides localhost and IP addresses; repeatable")
@@ -38,8 +38,13 @@ func addProgram(cmd *cobra.Command, o *app.Options, flags *programFlags, env Env
 	f.StringVar(&flags.logFormat, "log-format", "auto", "json, text, or auto: text on a terminal")
 	f.StringVar(&flags.logLevel, "log-level", "info", "debug, info, warn or error")
 	followParent := addExitOnEOF(cmd)
-	required(cmd, "filename", "the configuration")
 	return func(cmd *cobra.Command) error {
+		if err := source.required(cmd); err != nil {
+			return err
+		}
+		if o.Files = source.files; source.kubernetes {
+			o.Cluster = &source.cluster
+		}
 		if err := flags.apply(o, env); err != nil {
 			return err
 		}

@@ -9,7 +9,7 @@ import (
 	"github.com/remora-proxy/remora/internal/gateway"
 )
 
-const serveLong = `Run the gateway from YAML.
+const serveLong = `Run the gateway from YAML, or from the objects of a Kubernetes cluster.
 
 PATH is a file, a folder whose .yaml, .yml and .json files are read, or - for standard input. The gateway listens on the ports
 of the Gateways' servers; for a port below 1024 it listens 8000 higher (80 → 8080, 443 → 8443), as Istio's own ingress gateway
@@ -17,6 +17,10 @@ does, unless --port says otherwise. It listens on the loopback interface only, u
 
 The files are read again when they change and on SIGHUP. What is invalid is refused as a whole: the gateway keeps the
 configuration that it has, and says why in its log, its metrics and its status (remora_config_last_reload_successful).
+
+With --kubernetes, the objects come from the cluster and are watched: it needs the rights to list and watch them, and no others.
+It is ready when all are known, and goes on from what it knows while the API server is away. An invalid object does not hold up the
+others: its last valid version stays in use, and without one it is left out. docs/kubernetes.md has the rest.
 
 SIGTERM and SIGINT stop the gateway: it takes no new requests, finishes those in flight for at most --shutdown-timeout, and
 saves the sessions. A second signal cuts off what is in flight.
@@ -39,13 +43,14 @@ func newServe(version string, env Env) *cobra.Command {
 	var flags serveFlags
 	var envoy app.Processor
 	cmd := &cobra.Command{
-		Use:   "serve -f PATH…",
+		Use:   "serve {-f PATH… | --kubernetes}",
 		Short: "Run the gateway",
 		Long:  serveLong,
 		Example: `  remora serve -f examples/hit-backend
   remora serve -f routes/ -f endpoints.yaml --port 80=9080
   remora serve -f /etc/remora --bind 0.0.0.0 --session-file /var/lib/remora/sessions --access-log json
-  remora serve -f examples/hit-backend --extproc 127.0.0.1:9002`,
+  remora serve -f examples/hit-backend --extproc 127.0.0.1:9002
+  remora serve --kubernetes --namespace shop --bind 0.0.0.0`,
 		Args: noArgs,
 	}
 	f := cmd.Flags()

@@ -144,7 +144,7 @@ func (p *player) remora(args []string) {
 
 // request lets the gateway decide a request and says where it went.
 func (p *player) request(args []string, hold bool) {
-	cmd := newExplain(Env{})
+	cmd := newExplain("", Env{})
 	must(p.t, cmd.ParseFlags(args))
 	var flags explainFlags
 	flags.body, _ = cmd.Flags().GetString("body")

@@ -4,42 +4,48 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/remora-proxy/remora/internal/app"
 	"github.com/remora-proxy/remora/internal/config"
 	"github.com/remora-proxy/remora/internal/diag"
 )
 
-func newValidate(env Env) *cobra.Command {
-	var files []string
+func newValidate(version string, env Env) *cobra.Command {
 	var strict bool
 	cmd := &cobra.Command{
-		Use:   "validate -f PATH…",
+		Use:   "validate {-f PATH… | --kubernetes}",
 		Short: "Check a configuration without running it",
 		Long: `Check a configuration without running it. All findings are printed, one a line, as
 
     file:line: field: what is wrong; what to do (object)
 
-and then one line that says what the configuration has.
+and then one line that says what the configuration has. An object of a cluster has its kind, namespace and name in place of file
+and line; what is said there of an invalid one (left out, or its last valid version) is what a gateway does with it.
 
 Exit status: 0 valid, warnings included; 1 invalid, or with --strict a warning; 2 wrong command line.`,
 		Example: `  remora validate -f examples/hit-backend
   remora validate -f routes/ -f endpoints.yaml --strict
+  remora validate --kubernetes --namespace shop
   kubectl get gateways.networking.istio.io,virtualservices,destinationrules,services,endpointslices -o yaml | remora validate -f -`,
 		Args: noArgs,
 	}
-	addFiles(cmd, &files)
-	required(cmd, "filename", "the configuration")
+	source := addSource(cmd)
 	draining := addDraining(cmd, "draining")
 	cmd.Flags().BoolVar(&strict, "strict", false, "fail on warnings as well")
-	cmd.RunE = runs(func(*cobra.Command, []string) error {
+	cmd.RunE = runs(func(cmd *cobra.Command, _ []string) error {
+		if err := source.required(cmd); err != nil {
+			return err
+		}
 		var options config.Options
 		if err := draining(&options.DrainingLabelled); err != nil {
 			return err
 		}
-		loaded := app.LoadWith(files, env.Stdin, options)
+		loaded, err := source.load(cmd.Context(), version, env, options)
+		if err != nil {
+			return err
+		}
 		printDiagnostics(env.Stdout, loaded.Diagnostics)
 		errs, warnings := countFindings(loaded.Diagnostics)
 		switch {
@@ -48,7 +54,11 @@ Exit status: 0 valid, warnings included; 1 invalid, or with --strict a warning; 
 		case strict && warnings > 0:
 			return fmt.Errorf("%s, and --strict allows none", counted(warnings, "warning"))
 		}
-		fmt.Fprintf(env.Stdout, "valid: %s in %s: %s, %s, %s; %s\n", counted(loaded.Sources.Objects, "object"), counted(len(loaded.Sources.Files), "file"),
+		where := counted(len(loaded.Sources.Files), "file")
+		if source.kubernetes {
+			where = "the cluster " + strings.Join(loaded.Sources.Files, "")
+		}
+		fmt.Fprintf(env.Stdout, "valid: %s in %s: %s, %s, %s; %s\n", counted(loaded.Sources.Objects, "object"), where,
 			counted(loaded.Routes, "route"), counted(loaded.Services, "service"), counted(loaded.Endpoints, "endpoint"), counted(warnings, "warning"))
 		return nil
 	})

@@ -21,6 +21,10 @@ type Options struct {
 	DrainingLabelled bool
 }
 
+func (o Options) istio() istio.Options {
+	return istio.Options{Addresses: o.Addresses, NoSlices: o.NoSlices, Proxied: o.Proxied, DrainingLabelled: o.DrainingLabelled}
+}
+
 // Compiled is a configuration that can be applied, and the terms that it was made from.
 type Compiled struct {
 	Config   affinity.Config
@@ -32,7 +36,7 @@ func DNSNames(set *resource.Set) []string { return istio.DNSNames(set) }
 
 // Compile makes the configuration of a set that was loaded without errors. When the list has errors there is none.
 func Compile(set *resource.Set, o Options) (*Compiled, diag.List) {
-	c, found := istio.Compile(set, istio.Options{Addresses: o.Addresses, NoSlices: o.NoSlices, Proxied: o.Proxied, DrainingLabelled: o.DrainingLabelled})
+	c, found := istio.Compile(set, o.istio())
 	r := &reporter{}
 	for _, d := range found {
 		r.add(d)
@@ -42,9 +46,14 @@ func Compile(set *resource.Set, o Options) (*Compiled, diag.List) {
 	}
 	snapshot, err := affinity.Compile(c)
 	if err != nil {
-		// What the users wrote has been judged by now: this is a mistake of ours, told as well as it can be.
-		r.add(diag.Diagnostic{Severity: diag.Error, What: "the configuration cannot be compiled: " + err.Error()})
+		r.add(uncompilable(err))
 		return nil, r.done()
 	}
 	return &Compiled{Config: c, Snapshot: snapshot}, r.done()
+}
+
+// uncompilable tells of an error in the core's own terms. What the users wrote has been judged before: it is a mistake of ours, told as
+// well as it can be.
+func uncompilable(err error) diag.Diagnostic {
+	return diag.Diagnostic{Severity: diag.Error, What: "the configuration cannot be compiled: " + err.Error()}
 }

@@ -29,7 +29,7 @@ type use struct {
 	kind     string
 	versions []string // the one to recommend first
 	schema   func() *schema
-	add      func(*resource.Set, *node, *locator) error
+	add      func(*resource.Set, *node, resource.Locator) error
 }
 
 // apiVersions lists the values of apiVersion that an object of the kind may have.
@@ -100,7 +100,7 @@ func istioKind[T any, P objectPointer[T]](kind string, in func(*resource.Set) *[
 				"spec": {schema: protoSchemas{}.message(spec(new(T)).ProtoReflect().Descriptor())},
 			}})
 		}),
-		add: func(set *resource.Set, n *node, where *locator) error {
+		add: func(set *resource.Set, n *node, where resource.Locator) error {
 			o := P(new(T))
 			if err := decodeGo(n, o, "spec", "status"); err != nil {
 				return err
@@ -124,7 +124,7 @@ func goKind[T any, P objectPointer[T]](group, version, kind string, nullable boo
 			g := &goSchemas{nullable: nullable, seen: map[reflect.Type]*schema{}}
 			return whole(g.of(reflect.TypeFor[T]()))
 		}),
-		add: func(set *resource.Set, n *node, where *locator) error {
+		add: func(set *resource.Set, n *node, where resource.Locator) error {
 			o := P(new(T))
 			if err := decodeGo(n, o, "status"); err != nil {
 				return err
@@ -146,7 +146,7 @@ func whole(of *schema) *schema {
 	return s
 }
 
-func put[P metav1.Object](into *[]resource.Object[P], kind string, o P, where *locator) {
+func put[P metav1.Object](into *[]resource.Object[P], kind string, o P, where resource.Locator) {
 	if o.GetNamespace() == "" {
 		o.SetNamespace(DefaultNamespace)
 	}

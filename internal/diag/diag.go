@@ -41,7 +41,8 @@ type Diagnostic struct {
 	Remedy   string // what to do
 }
 
-// String renders the diagnostic as "file:line: field: what; remedy".
+// String renders the diagnostic as "file:line: field: what; remedy (object)". For an object from a cluster, which stands in the
+// file's place, it is "object: field: what; remedy".
 func (d Diagnostic) String() string {
 	var b strings.Builder
 	if d.Pos != (Position{}) {
@@ -60,7 +61,7 @@ func (d Diagnostic) String() string {
 		b.WriteString("; ")
 		b.WriteString(d.Remedy)
 	}
-	if d.Object != "" {
+	if d.Object != "" && d.Object != d.Pos.File {
 		b.WriteString(" (")
 		b.WriteString(d.Object)
 		b.WriteString(")")

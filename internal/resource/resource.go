@@ -47,3 +47,27 @@ type Set struct {
 	EndpointSlices   []Object[*discoveryv1.EndpointSlice]
 	AffinityPolicies []Object[*v1alpha1.AffinityPolicy]
 }
+
+// Append adds the objects of another set.
+func (s *Set) Append(other *Set) {
+	s.Gateways = append(s.Gateways, other.Gateways...)
+	s.VirtualServices = append(s.VirtualServices, other.VirtualServices...)
+	s.DestinationRules = append(s.DestinationRules, other.DestinationRules...)
+	s.ServiceEntries = append(s.ServiceEntries, other.ServiceEntries...)
+	s.Services = append(s.Services, other.Services...)
+	s.EndpointSlices = append(s.EndpointSlices, other.EndpointSlices...)
+	s.AffinityPolicies = append(s.AffinityPolicies, other.AffinityPolicies...)
+}
+
+// Len is the number of objects.
+func (s *Set) Len() int {
+	return len(s.Gateways) + len(s.VirtualServices) + len(s.DestinationRules) + len(s.ServiceEntries) + len(s.Services) +
+		len(s.EndpointSlices) + len(s.AffinityPolicies)
+}
+
+// InCluster is the Locator of an object from a cluster: it has no lines, so its name, "Kind namespace/name", stands for all
+// of its fields.
+type InCluster string
+
+// Locate implements Locator.
+func (name InCluster) Locate(string) diag.Position { return diag.Position{File: string(name)} }

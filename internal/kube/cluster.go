@@ -1,0 +1,147 @@
+package kube
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+
+	"github.com/remora-proxy/remora/internal/diag"
+	"github.com/remora-proxy/remora/internal/resource"
+)
+
+// Cluster is a cluster whose objects are watched.
+type Cluster struct {
+	Server     string   // the API server's URL
+	Namespaces []string // that are watched, sorted; none: all
+
+	log     *slog.Logger
+	decode  Decode
+	sources []*source
+
+	changed  chan struct{} // holds a token while there is a change that nobody has taken
+	turned   chan struct{} // holds a token while Health has changed
+	unsynced atomic.Int32  // sources that have no objects yet
+	synced   chan struct{}
+}
+
+func (c *Cluster) addSources(config *rest.Config) error {
+	all, err := clients(config)
+	if err != nil {
+		return err
+	}
+	namespaces := c.Namespaces
+	if len(namespaces) == 0 {
+		namespaces = []string{""}
+	}
+	for _, k := range kinds {
+		for _, ns := range namespaces {
+			c.sources = append(c.sources, &source{kind: k, namespace: ns, client: all[k], cluster: c})
+		}
+	}
+	c.unsynced.Store(int32(len(c.sources)))
+	return nil
+}
+
+// Run watches until ctx is done, and returns when all that it has started has ended. It is called once.
+func (c *Cluster) Run(ctx context.Context) {
+	ctx = klog.NewContext(ctx, klog.Logger{}) // what there is to say is said here, once for each failure
+	var tasks sync.WaitGroup
+	for _, s := range c.sources {
+		tasks.Go(func() { s.run(ctx) })
+	}
+	tasks.Wait()
+}
+
+// Synced is closed when all objects are known that there were at some time since Run.
+func (c *Cluster) Synced() <-chan struct{} { return c.synced }
+
+// Changes has a token when the set has changed in a way that matters since the last one was taken. Several changes may be one
+// token. Nothing is told before Synced.
+func (c *Cluster) Changes() <-chan struct{} { return c.changed }
+
+// Turns has a token when Health has changed.
+func (c *Cluster) Turns() <-chan struct{} { return c.turned }
+
+func (c *Cluster) change() {
+	if c.unsynced.Load() == 0 {
+		nudge(c.changed)
+	}
+}
+
+func (c *Cluster) turn() { nudge(c.turned) }
+
+func (c *Cluster) syncedOne() {
+	if c.unsynced.Add(-1) == 0 {
+		close(c.synced)
+	}
+}
+
+// nudge puts a token into a channel that holds one, unless one waits there already.
+func nudge(ch chan<- struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// Set is all objects as they are now, those of each kind in the order of namespace and name, and what is wrong with those
+// that could not be read. The objects are shared and must not be edited.
+func (c *Cluster) Set() (*resource.Set, diag.List) {
+	set := &resource.Set{}
+	var found diag.List
+	for _, s := range c.sources {
+		s.mu.Lock()
+		entries := maps.Clone(s.entries)
+		s.mu.Unlock()
+		for _, key := range slices.Sorted(maps.Keys(entries)) {
+			set.Append(entries[key].set)
+			found = append(found, entries[key].found...)
+		}
+	}
+	return set, found
+}
+
+// Health says how well a cluster is watched.
+type Health struct {
+	Failure error     // of one of the kinds; nil: all are watched
+	Since   time.Time // of the oldest failure
+	Kinds   []KindHealth
+}
+
+// KindHealth is about one kind, in all namespaces together.
+type KindHealth struct {
+	Kind    string
+	Objects int
+	Events  uint64 // that the API server has told, since the start
+	Missing bool   // the cluster does not have the kind
+	Failure error
+}
+
+// Health is how well the cluster is watched now.
+func (c *Cluster) Health() Health {
+	var h Health
+	for _, s := range c.sources {
+		s.mu.Lock()
+		if n := len(h.Kinds); n == 0 || h.Kinds[n-1].Kind != s.kind.name {
+			h.Kinds = append(h.Kinds, KindHealth{Kind: s.kind.name})
+		}
+		k := &h.Kinds[len(h.Kinds)-1]
+		k.Objects += len(s.entries)
+		k.Events += s.events
+		k.Missing = k.Missing || s.missing
+		k.Failure = cmp.Or(k.Failure, s.failure)
+		if s.failure != nil && (h.Failure == nil || s.since.Before(h.Since)) {
+			h.Failure, h.Since = s.failure, s.since
+		}
+		s.mu.Unlock()
+	}
+	return h
+}

@@ -1,0 +1,105 @@
+// Package kube is the cluster as a source of configuration: it watches the objects that Remora uses in a Kubernetes API server,
+// keeps them as a resource.Set, and tells when that has changed. It needs the rights to list and watch them, and no others.
+//
+// It knows how objects come from an API server, and neither what they mean nor how their fields are checked: that is what
+// Options.Decode is for. What becomes of an object that is invalid is for its callers to decide.
+//
+// Each kind, in each namespace, has one of client-go's reflectors, which lists and watches. There are no shared informers
+// around them, for nothing is shared: the one consumer wants the whole set and not single events.
+package kube
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/remora-proxy/remora/internal/diag"
+	"github.com/remora-proxy/remora/internal/resource"
+)
+
+// Options say which cluster, and what of it.
+type Options struct {
+	Kubeconfig string   // a file; empty: $KUBECONFIG, ~/.kube/config, or in a pod its service account
+	Context    string   // of the kubeconfig; empty: its current one
+	Namespaces []string // whose objects are watched; empty: all
+	UserAgent  string
+
+	Decode Decode
+	Log    *slog.Logger // nil: none
+}
+
+// Decode reads an object of a custom kind, as JSON has it. The set has the object, or when the list has errors, none.
+type Decode func(object map[string]any) (*resource.Set, diag.List)
+
+// errNoCluster is the error where nothing says which cluster is meant.
+var errNoCluster = errors.New("there is no kubeconfig and this is no pod: give --kubeconfig, set KUBECONFIG, or write ~/.kube/config; " +
+	"in a pod, let automountServiceAccountToken be true")
+
+// Connect prepares to watch a cluster. It asks the API server nothing yet.
+func Connect(o Options) (*Cluster, error) {
+	for _, ns := range o.Namespaces {
+		if wrong := validation.IsDNS1123Label(ns); len(wrong) > 0 {
+			return nil, fmt.Errorf("%q is not the name of a namespace: use lower case letters, digits and '-'", ns)
+		}
+	}
+	config, err := o.config()
+	if err != nil {
+		return nil, err
+	}
+	config.UserAgent = o.UserAgent
+	// The API server's own fair queuing bounds what one client may ask; here are a few lists at the start, and watches.
+	config.QPS = -1
+	config.WarningHandler = rest.NoWarnings{}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	namespaces := slices.Clone(o.Namespaces)
+	slices.Sort(namespaces)
+	namespaces = slices.Compact(namespaces)
+	c := &Cluster{
+		Server: config.Host, Namespaces: namespaces, log: o.Log, decode: o.Decode,
+		changed: make(chan struct{}, 1), turned: make(chan struct{}, 1), synced: make(chan struct{}),
+	}
+	if err := c.addSources(config); err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", config.Host, err)
+	}
+	return c, nil
+}
+
+// config finds out how to reach the API server, as kubectl does.
+func (o *Options) config() (*rest.Config, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = o.Kubeconfig
+	rules.WarnIfAllMissing = false
+	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: o.Context}).ClientConfig()
+	switch {
+	case clientcmd.IsEmptyConfig(err):
+		return nil, errNoCluster
+	case err != nil:
+		return nil, fmt.Errorf("the kubeconfig: %w", err)
+	}
+	return config, nil
+}
+
+// explain says what to do about an error of the API server.
+func explain(err error, k *kind, namespace string) error {
+	where, role := "", "ClusterRole"
+	if namespace != "" {
+		where, role = " in namespace "+namespace, "Role"
+	}
+	switch {
+	case apierrors.IsForbidden(err):
+		return fmt.Errorf("not allowed to list and watch %s%s; add to its %s the rule {apiGroups: [%q], resources: [%q], verbs: [list, watch]}: %w",
+			k.resource, where, role, k.group, k.resource, err)
+	case apierrors.IsUnauthorized(err):
+		return fmt.Errorf("the API server does not accept the credentials; renew those of the kubeconfig: %w", err)
+	default:
+		return err
+	}
+}
