@@ -48,3 +48,9 @@ func (s *Server) Process(stream extprocv3.ExternalProcessor_ProcessServer) error
 		}
 	}
 }
+
+// The text of a pick, for tests of its own.
+var (
+	AppendPick = appendPick
+	ParsePick  = parsePick
+)
