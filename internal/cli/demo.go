@@ -27,6 +27,7 @@ demo, however it ends.
 Exit status: 0 when every check held, 1 when one did not or something could not be started.`,
 		Example: `  remora demo
   remora demo --once
+  remora demo --envoy .cache/bin/envoy
   remora demo --port 18080 --admin-port 19901 --backend-port 18081`,
 		Args: noArgs,
 	}
@@ -35,9 +36,15 @@ Exit status: 0 when every check held, 1 when one did not or something could not 
 	f.Uint16Var(&o.Port, "port", demo.DefaultPort, "port of the gateway, on 127.0.0.1")
 	f.Uint16Var(&o.AdminPort, "admin-port", demo.DefaultAdminPort, "port of the gateway's admin API, on 127.0.0.1")
 	f.Uint16Var(&o.BackendPort, "backend-port", demo.DefaultBackendPort, "port of the replicas, which have addresses from 127.0.1.1 on")
+	f.StringVar(&o.Envoy, "envoy", "", "executable of an Envoy that takes the gateway's place and asks remora extproc (default: none, the gateway)")
+	f.Uint16Var(&o.EnvoyAdminPort, "envoy-admin-port", demo.DefaultEnvoyAdminPort, "port of Envoy's admin API, on 127.0.0.1")
+	f.Uint16Var(&o.ProcessorPort, "processor-port", demo.DefaultProcessorPort, "port where Envoy asks remora extproc, on 127.0.0.1")
 	f.BoolVar(&noColour, "no-color", false, "plain output (the default where it is not a terminal, and with NO_COLOR)")
 	cmd.RunE = runs(func(cmd *cobra.Command, _ []string) (err error) {
-		for flag, port := range map[string]uint16{"port": o.Port, "admin-port": o.AdminPort, "backend-port": o.BackendPort} {
+		for flag, port := range map[string]uint16{
+			"port": o.Port, "admin-port": o.AdminPort, "backend-port": o.BackendPort,
+			"envoy-admin-port": o.EnvoyAdminPort, "processor-port": o.ProcessorPort,
+		} {
 			if port == 0 {
 				return usagef("--%s 0: the demo needs ports that are known before it starts; give one of 1 to 65535", flag)
 			}

@@ -24,6 +24,9 @@ const (
 	DefaultPort        = 8080
 	DefaultAdminPort   = 9901
 	DefaultBackendPort = 8080
+
+	DefaultEnvoyAdminPort = 19000
+	DefaultProcessorPort  = 9002
 )
 
 // shownIdle is the idle time for the step that waits for it.
@@ -48,9 +51,14 @@ type Options struct {
 	Port        uint16 // of the gateway
 	AdminPort   uint16
 	BackendPort uint16 // of every replica, each on an address of its own
-	Once        bool   // end after the tour
-	Out         io.Writer
-	Colour      bool
+
+	Envoy          string // executable of the Envoy that takes the gateway's place; empty: none
+	EnvoyAdminPort uint16 // of its admin API
+	ProcessorPort  uint16 // where it asks Remora
+
+	Once   bool // end after the tour
+	Out    io.Writer
+	Colour bool
 }
 
 // Run starts everything, walks through the tour, and stays until ctx is done or, with Once, ends then. When it returns, all
@@ -79,7 +87,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		return d.unlessInterrupted(ctx, err)
 	}
 	began := time.Now()
-	tour, err := newTour(d.gateway, d.fleet, d.screen, shownIdle)
+	tour, err := newTour(d.front, d.fleet, d.screen, shownIdle)
 	if err != nil {
 		return err
 	}
@@ -105,7 +113,7 @@ type demo struct {
 	dir        string
 	supervisor *supervisor
 	fleet      *fleet
-	gateway    *gateway
+	front      door
 }
 
 // prepare writes the configuration and makes sure that nothing is in the way.
@@ -118,45 +126,38 @@ func (d *demo) prepare() error {
 	if err := os.Mkdir(logs, 0o700); err != nil {
 		return err
 	}
-	claims, err := d.claims(config)
-	if err != nil {
-		return err
-	}
-	if err := checkPorts(claims); err != nil {
+	if err := d.checkPorts(config); err != nil {
 		return err
 	}
 	if d.supervisor, err = newSupervisor(d.o.Program, logs); err != nil {
 		return err
 	}
+	d.front = newDoor(d.supervisor, d.dir, d.o)
 	d.fleet = &fleet{config: config, start: d.supervisor.startReplica}
-	d.gateway = newGateway(d.supervisor, d.dir, netip.AddrPortFrom(loopback, d.o.Port), netip.AddrPortFrom(loopback, d.o.AdminPort))
 	return nil
 }
 
-// claims is every address that will be listened on.
-func (d *demo) claims(config *configuration) ([]claim, error) {
-	all := []claim{
-		{netip.AddrPortFrom(loopback, d.o.Port), "the gateway", "--port PORT"},
-		{netip.AddrPortFrom(loopback, d.o.AdminPort), "the gateway's admin API", "--admin-port PORT"},
-	}
+// checkPorts says what is in the way of what will listen.
+func (d *demo) checkPorts(config *configuration) error {
+	all := newDoor(nil, "", d.o).claims()
 	replicas, err := config.list()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, r := range replicas {
 		all = append(all, claim{r.addr, "replica " + r.name, "--backend-port PORT"})
 	}
 	third, err := config.next(backend1)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return append(all, claim{third, "the third replica of " + backend1, "--backend-port PORT"}), nil
+	return checkPorts(append(all, claim{third, "the third replica of " + backend1, "--backend-port PORT"}))
 }
 
 // start starts the replicas and the gateway, and says what runs where.
 func (d *demo) start(ctx context.Context) error {
 	s := d.screen
-	s.print(bold, 0, "Three services with two replicas each, and a gateway before them; each is a process of its own.")
+	s.print(bold, 0, "%s", d.front.title())
 	s.blank()
 	if err := d.fleet.startAll(ctx); err != nil {
 		return err
@@ -164,15 +165,15 @@ func (d *demo) start(ctx context.Context) error {
 	for _, r := range d.fleet.replicas {
 		s.print(plain, 3, "%-17s %-15s pid %d", r.name, r.addr, r.PID())
 	}
-	if err := d.gateway.Start(ctx); err != nil {
+	if err := d.front.Start(ctx); err != nil {
 		return err
 	}
-	s.print(plain, 3, "%-17s %-15s pid %d, admin API on %s", "gateway", d.gateway.addr, d.gateway.process.PID(), d.gateway.admin)
+	d.front.introduce(s)
 	s.blank()
-	s.print(faint, 3, "configuration: %s/*.yaml (a copy of examples/hit-backend; changes are loaded)", d.gateway.config)
+	s.print(faint, 3, "configuration: %s/*.yaml (a copy of examples/hit-backend; changes are loaded)", filepath.Join(d.dir, configFolder))
 	s.print(faint, 3, "logs: %s/*.log", d.supervisor.logs)
 	s.blank()
-	s.print(faint, 0, "Each request below is a POST to %s%s.", d.gateway.URL(), path)
+	s.print(faint, 0, "Each request below is a POST to %s%s.", d.front.URL(), path)
 	return nil
 }
 
@@ -181,7 +182,7 @@ func (d *demo) stop() {
 	if d.supervisor == nil {
 		return
 	}
-	d.gateway.Stop()
+	d.front.Stop()
 	d.fleet.stop()
 	d.supervisor.close()
 }
@@ -195,6 +196,13 @@ func (d *demo) stay(ctx context.Context) error {
 			ended <- r
 		}()
 	}
+	gone := make(chan *process, len(d.front.processes()))
+	for _, p := range d.front.processes() {
+		go func() {
+			<-p.Done()
+			gone <- p
+		}()
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -202,8 +210,8 @@ func (d *demo) stay(ctx context.Context) error {
 			return nil
 		case r := <-ended:
 			d.screen.print(red, 0, "%s (%s) has ended; its users move when they come back", r.name, r.addr)
-		case <-d.gateway.process.Done():
-			return errors.New(d.gateway.process.Failure())
+		case p := <-gone:
+			return errors.New(p.Failure())
 		}
 	}
 }
@@ -234,22 +242,23 @@ func (d *demo) printVerdict(t *tour, took time.Duration) {
 func (d *demo) printHints() {
 	s := d.screen
 	command := func(format string, args ...any) { fmt.Fprintf(s.w, "   "+format+"\n", args...) }
+	addr, admin := netip.AddrPortFrom(loopback, d.o.Port), netip.AddrPortFrom(loopback, d.o.AdminPort).String()
 	where := ""
 	if d.o.AdminPort != DefaultAdminPort {
-		where = " --gateway " + d.gateway.admin.String()
+		where = " --gateway " + admin
 	}
-	post := fmt.Sprintf("curl -s %s%s -H 'Content-Type: application/json'", d.gateway.addr, path)
+	post := fmt.Sprintf("curl -s %s%s -H 'Content-Type: application/json'", addr, path)
 	s.blank()
 	s.print(bold, 0, "It stays up until Ctrl-C. Try:")
 	s.blank()
 	command("%s \\\n     -d '{\"username\":\"you\",\"target\":\"backend-1\"}'", post)
-	command("curl -s -X POST %s%s -H 'target: backend-2' -H 'x-user: you'", d.gateway.addr, path)
+	command("curl -s -X POST %s%s -H 'target: backend-2' -H 'x-user: you'", addr, path)
 	command("%s \\\n     -H 'target: backend-2' -H 'x-user: kaleeswaran' -d '{\"username\":\"user\",\"target\":\"backend-1\"}'", post)
 	s.blank()
 	command("%s sessions ls%s", d.o.Called, where)
 	command("%s sessions get you --service backend-1%s", d.o.Called, where)
 	command("%s sessions drain %s%s", d.o.Called, d.fleet.of(backend1)[0].addr, where)
-	command("%s explain --gateway %s --path %s \\\n     --body '{\"username\":\"you\",\"target\":\"backend-1\"}'", d.o.Called, d.gateway.admin, path)
+	command("%s explain --gateway %s --path %s \\\n     --body '{\"username\":\"you\",\"target\":\"backend-1\"}'", d.o.Called, admin, path)
 	command("kill -9 %d   # %s", d.fleet.of(backend1)[0].PID(), d.fleet.of(backend1)[0].name)
 	s.blank()
 }

@@ -22,6 +22,7 @@ import (
 
 	"github.com/remora-proxy/remora/internal/cli"
 	"github.com/remora-proxy/remora/internal/demo"
+	"github.com/remora-proxy/remora/internal/envoytest"
 )
 
 // asProgram in the environment makes this test's own executable be the remora program: the demo starts it again for each of
@@ -159,14 +160,40 @@ func untilRefused(addr string, deadline time.Time) error {
 
 var listed = regexp.MustCompile(`127\.0\.[123]\.[123]:\d+`)
 
+// withEnvoy are the arguments of a demo with an Envoy in the gateway's place.
+func withEnvoy(t *testing.T, args ...string) []string {
+	t.Helper()
+	return append([]string{
+		"--envoy", envoytest.Binary(t), "--envoy-admin-port", fmt.Sprint(demo.FreePort(t)), "--processor-port", fmt.Sprint(demo.FreePort(t)),
+	}, args...)
+}
+
 func TestOnceEndsWithTheTour(t *testing.T) {
-	t.Parallel()
-	r := start(t, []string{"--once"})
+	tours := map[string]string{}
+	for _, c := range []struct {
+		name string
+		args []string
+	}{
+		{"the gateway", []string{"--once"}},
+		{"Envoy", withEnvoy(t, "--once")},
+	} {
+		t.Run(c.name, func(t *testing.T) { tours[c.name] = checkOnce(t, c.args) })
+	}
+	check := regexp.MustCompile(`(?m)^ *✓.*$`)
+	if gateway, envoy := check.FindAllString(tours["the gateway"], -1), check.FindAllString(tours["Envoy"], -1); !slices.Equal(gateway, envoy) {
+		t.Errorf("with the gateway these checks held:\n%s\nand with Envoy these:\n%s", strings.Join(gateway, "\n"), strings.Join(envoy, "\n"))
+	}
+}
+
+// checkOnce runs a tour that has to hold, and returns what it printed.
+func checkOnce(t *testing.T, args []string) (out string) {
+	t.Helper()
+	r := start(t, args)
 	if status := r.wait(t); status != 0 {
 		t.Errorf("exit status %d, want 0\n%s", status, &r.errors)
 	}
 	r.nothingLeft(t)
-	out := r.text.String()
+	out = r.text.String()
 	if strings.Contains(out, "✗") || !strings.Contains(out, "checks held") || strings.Contains(out, "\x1b") || r.errors.Len() > 0 {
 		t.Errorf("want a tour without a failed check, in plain text, and nothing on standard error:\n%s%s", out, &r.errors)
 	}
@@ -180,6 +207,7 @@ func TestOnceEndsWithTheTour(t *testing.T) {
 	if len(left) > 0 {
 		t.Errorf("%s is left", filepath.Join(r.temp, left[0].Name()))
 	}
+	return out
 }
 
 func TestABrokenRuleMakesTheStatus1(t *testing.T) {
@@ -208,6 +236,8 @@ func TestAllEndsWithTheDemo(t *testing.T) {
 		{"SIGTERM before a tour that was to give a verdict has ended", []string{"--once"}, "2. By header", syscall.SIGTERM, 1, "interrupted"},
 		{"SIGKILL while the parts are started", nil, "Three services", syscall.SIGKILL, -1, ""},
 		{"SIGKILL in the tour", nil, "5. Scale-out", syscall.SIGKILL, -1, ""},
+		{"Ctrl-C in the tour with Envoy", withEnvoy(t), "1. By body", os.Interrupt.(syscall.Signal), 0, ""},
+		{"SIGKILL in the tour with Envoy", withEnvoy(t), "5. Scale-out", syscall.SIGKILL, -1, ""},
 		{"the terminal is closed", nil, "1. By body", syscall.SIGHUP, 0, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -316,6 +346,28 @@ func TestABusyPortIsAClearError(t *testing.T) {
 		"Stop what is there, or choose other ports: --port PORT (with make: ARGS='…')\n", port)
 	if string(out) != want {
 		t.Errorf("got\n%swant\n%s", out, want)
+	}
+
+	args := []string{"demo", "--envoy", envoytest.Binary(t), "--processor-port", fmt.Sprint(port)}
+	for _, flag := range []string{"--port", "--admin-port", "--backend-port", "--envoy-admin-port"} {
+		args = append(args, flag, fmt.Sprint(demo.FreePort(t)))
+	}
+	out, err = program(t, args...).CombinedOutput()
+	if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(string(out), "the processor wants it\n") || !strings.Contains(string(out), "--processor-port PORT") {
+		t.Errorf("with Envoy: %v, %s", err, out)
+	}
+}
+
+func TestAnEnvoyThatCannotBeStartedIsAClearError(t *testing.T) {
+	for _, c := range []struct{ path, says string }{
+		{"/nowhere/envoy", "start envoy: fork/exec /nowhere/envoy: no such file or directory"},
+		{"false", "envoy has ended: exit status 1"},
+	} {
+		r := start(t, append(withEnvoy(t), "--envoy", c.path))
+		if status := r.wait(t); status != 1 || !strings.Contains(r.errors.String(), c.says) {
+			t.Errorf("%s: exit status %d, %s", c.path, status, &r.errors)
+		}
+		r.nothingLeft(t)
 	}
 }
 

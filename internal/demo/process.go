@@ -72,12 +72,17 @@ func (s *supervisor) close() {
 
 // start starts the program with other arguments. What it writes goes to name.log.
 func (s *supervisor) start(name string, args ...string) (*process, error) {
+	return s.startProgram(name, s.program, append(args, "--exit-on-eof")...)
+}
+
+// startProgram starts any program. One that does not heed the pipe has the second net only.
+func (s *supervisor) startProgram(name, program string, args ...string) (*process, error) {
 	log, err := os.OpenFile(filepath.Join(s.logs, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	cmd := exec.Command(s.program, append(args, "--exit-on-eof")...)
+	cmd := exec.Command(program, args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.stdin, log, log
 	cmd.SysProcAttr = attributes()
 	started := make(chan error)
