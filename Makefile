@@ -21,11 +21,10 @@ build: ## build bin/remora, a static binary
 demo: build ## the use case on real processes; ARGS=--once ends after the tour
 	@bin/remora demo $(ARGS)
 
-test: lint vet envoy controlplane generated ## lint, vet and all tests with the race detector
 demo-envoy: build envoy ## the same with a real Envoy that asks Remora, in place of Remora's own gateway
 	@bin/remora demo --envoy .cache/envoy-1.40.0/envoy/_bin/envoy $(ARGS)
 
-test: lint vet envoy controlplane ## lint, vet and all tests with the race detector
+test: lint vet envoy controlplane generated ## lint, vet and all tests with the race detector
 	@tools/apt-install '$(CC)=gcc libc6-dev'
 	$(GO) test -race -timeout 15m ./...
 	@echo "ran: $$($(LINTER) version --short | sed 's/^/golangci-lint /'), go vet (this system and darwin), go test -race of $$($(GO) list ./... | wc -l) packages; all passed"
