@@ -44,6 +44,10 @@ func newFleet(t *testing.T, n int) *fleet {
 func (f *fleet) serve(ln net.Listener) {
 	addr := ln.Addr().String()
 	s := &http.Server{ReadHeaderTimeout: patience, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") != "" {
+			echo(w, r)
+			return
+		}
 		for name, value := range f.header {
 			w.Header().Set(name, value)
 		}
@@ -170,6 +174,26 @@ func TestASessionFollowsTheReplicaThatStoodIn(t *testing.T) {
 	if !back {
 		t.Error("a second later the replica that is back gets no new session")
 	}
+}
+
+func TestAWebSocketHoldsItsSessionAtTheReplicaThatStoodIn(t *testing.T) {
+	f := newFleet(t, 2)
+	d := newDoor(t, doortest.Config(f.addrs))
+	dead := d.ask(t, "ann").addr
+	f.stop(dead)
+	conn, r := d.dial(t)
+	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: door\r\nConnection: Upgrade\r\nUpgrade: websocket\r\ntarget: backend-1\r\nx-user: ann\r\n\r\n")
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("got %v, %v", resp, err)
+	}
+	d.pass(5 * time.Minute)
+	if view, err := d.engine.Session("backend-1", "ann", d.now()); err != nil || view.Endpoint != f.other(dead) || view.Holds != 1 {
+		t.Errorf("the session is shown as %+v, %v", view, err)
+	}
+	conn.Close()
+	d.waitInFlight(t, 0)
+	d.expect(t, "ann", f.other(dead), "existing") // the handshake has told it that the session moved
 }
 
 func TestASessionThatBeginsOnADeadReplicaBeginsOnItsSubstitute(t *testing.T) {
