@@ -2,8 +2,9 @@
 // where each request goes and tells Envoy, which moves the bytes. It decides nothing about routes and sessions, and knows
 // neither configuration files nor Envoy's own configuration.
 //
-// It works with request_header_mode SEND and request_body_mode BUFFERED; with
-// allow_mode_override. One gRPC stream is one request:
+// It works with request_header_mode SEND, and goes by the request_body_mode that Envoy says it has. With NONE it asks for the bodies that it has to
+// read (allow_mode_override); with BUFFERED it says which it does not want; with FULL_DUPLEX_STREAMED, where modes cannot be changed,
+// all bodies come in pieces and go back in pieces. One gRPC stream is one request:
 //
 //	rpc/         the gRPC server, for very many short streams
 //	wire/        the messages, as they are on the wire
@@ -11,6 +12,8 @@
 //	tls.go       what an operator gets to know of handshakes that fail
 //	fault.go     what a panic ends
 //	exchange.go  one stream: Plan, wait for the body if the plan says so, Decide, Release
+//	duplex.go    bodies in pieces
+//	picker.go    what an endpoint picker says and hears besides
 //	request.go   the engine's view of the request that Envoy describes
 //	reply.go     what Envoy is told: header mutations, or an answer of Remora's own
 //	served.go    what Envoy tells of requests that it did not serve as decided
@@ -20,7 +23,15 @@
 // Promoted fields, the session header for the replica, and two headers of Envoy's own use: EndpointHeader, which the filter
 // envoy.filters.http.stateful_session with a header-based session state reads to pick the host, and ServiceHeader, which a route
 // with cluster_header can pick the cluster by. Envoy must remove both before the request leaves it (docs/envoy.md has the
-// filters). Fields of these names that the client sent are overwritten or removed, and so is all that begins with "x-remora-".
+// filters). Fields of these names that the client sent are overwritten or removed, and so is all that begins with "x-remora-" or
+// "x-gateway-".
+//
+// # Bodies in pieces
+//
+// In mode FULL_DUPLEX_STREAMED Envoy waits for the answer to the headers and sends the body meanwhile. The answer comes when the body has
+// ended, behind it the body that was held, behind that the trailers: the order in which Envoy takes them. It takes nothing after an
+// answer of Remora's own, although pieces that were on their way still come. The decision is made from the whole body, so it
+// does not depend on where the pieces end; a body that has grown over the limit is decided at once as one that is not read.
 //
 // # Holds
 //
@@ -30,7 +41,8 @@
 // until the request is over: until the response's last byte, the end of an upgraded connection, or the client's departure.
 // That is exact, and costs a message only where a response has trailers. So every decision made on headers sets this mode for
 // its request (which needs allow_mode_override), and Envoy's configuration should have it for the others, although Envoy keeps
-// the stream of a request with a buffered body open without it. A stream that broke because Envoy is gone ends the hold as well, by
+// the stream of a request with a buffered body open without it. Where the response's body comes in pieces too, the stream ends
+// with the last of them. A stream that broke because Envoy is gone ends the hold as well, by
 // the connection's end or by the keepalive.
 //
 // # Served and picked
