@@ -328,10 +328,13 @@ func TestWithoutAConfigurationRequestsAreForOthers(t *testing.T) {
 		{p.Pause, healthv1.HealthCheckResponse_NOT_SERVING, "Unavailable"},
 	} {
 		c.change()
-		for _, service := range []string{"", extprocv3.ExternalProcessor_ServiceDesc.ServiceName} {
+		for service, want := range map[string]healthv1.HealthCheckResponse_ServingStatus{
+			"": c.health, extprocv3.ExternalProcessor_ServiceDesc.ServiceName: c.health, "readiness": c.health,
+			"liveness": healthv1.HealthCheckResponse_SERVING,
+		} {
 			is, err := healthv1.NewHealthClient(conn).Check(t.Context(), &healthv1.HealthCheckRequest{Service: service})
-			if err != nil || is.GetStatus() != c.health {
-				t.Errorf("the health of %q is %v, %v, want %v", service, is.GetStatus(), err, c.health)
+			if err != nil || is.GetStatus() != want {
+				t.Errorf("the health of %q is %v, %v, want %v", service, is.GetStatus(), err, want)
 			}
 		}
 		if got := say(t, open(t, conn), headers(true, filterv3.ProcessingMode_BUFFERED, "target", "backend-1")); !strings.HasPrefix(got[0], c.answer) {

@@ -17,6 +17,9 @@ const (
 
 	subsetKey       = "x-gateway-destination-endpoint-subset" // a list of ip:port, or ip:port,ip:port…
 	subsetNamespace = "envoy.lb.subset_hint"
+
+	livenessService  = "liveness" // for the gRPC health service: the process answers
+	readinessService = "readiness"
 )
 
 // servedBy takes over which endpoint served the request, where a proxy says so with the response. It was given one to choose from, so

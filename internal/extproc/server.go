@@ -114,6 +114,7 @@ func New(c Config) (*Server, error) {
 		TLS: c.TLS, HandshakeFailed: s.handshakeFailed,
 	})
 	s.health = health.NewServer()
+	s.health.SetServingStatus(livenessService, healthv1.HealthCheckResponse_SERVING)
 	s.Resume()
 	healthv1.RegisterHealthServer(s.rpc, s.health)
 	s.rpc.Handle(extprocv3.ExternalProcessor_Process_FullMethodName, s.open)
@@ -142,6 +143,7 @@ func (s *Server) setServing(is healthv1.HealthCheckResponse_ServingStatus) {
 	s.paused.Store(is != healthv1.HealthCheckResponse_SERVING)
 	s.health.SetServingStatus("", is) // the server as a whole
 	s.health.SetServingStatus(extprocv3.ExternalProcessor_ServiceDesc.ServiceName, is)
+	s.health.SetServingStatus(readinessService, is)
 }
 
 // Shutdown takes no new requests, which Envoys learn by GOAWAY and by the health service, and waits for those in flight; the streams of
