@@ -28,7 +28,7 @@ func TestEnvoy(t *testing.T) {
 func TestEnvoyWithBodiesInPieces(t *testing.T) {
 	decisiontest.Run(t, func(t *testing.T) decisiontest.Door {
 		return newEnvoyDoor(t,
-			"request_body_mode: NONE", "request_body_mode: FULL_DUPLEX_STREAMED", "request_trailer_mode: SKIP", "request_trailer_mode: SEND",
+			"request_body_mode: NONE", "request_body_mode: FULL_DUPLEX_STREAMED",
 			"response_header_mode: SKIP", "response_header_mode: SEND", "response_body_mode: NONE", "response_body_mode: FULL_DUPLEX_STREAMED")
 	})
 }

@@ -81,8 +81,8 @@ func TestAStreamHoldsItsSessionUntilItEnds(t *testing.T) {
 		{"NONE, response headers not sent, no trailers", responses("SKIP", "SKIP")},
 		{"BUFFERED", []string{bodyMode, "request_body_mode: BUFFERED"}},
 		{"FULL_DUPLEX_STREAMED", fullDuplex},
-		{"FULL_DUPLEX_STREAMED for requests, trailers of both", fullDuplex[:2]},
-		{"FULL_DUPLEX_STREAMED for requests, response headers sent", fullDuplex[:6]},
+		{"FULL_DUPLEX_STREAMED for requests, response trailers sent", fullDuplex[:2]},
+		{"FULL_DUPLEX_STREAMED for requests, response headers sent", fullDuplex[:4]},
 	} {
 		ends := make(chan chan struct{}, 1)
 		stream := func(w http.ResponseWriter, r *http.Request) {
