@@ -1,6 +1,7 @@
 package kube_test
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 const aGatewayTarget = "targetRefs: [{group: networking.istio.io, kind: Gateway, name: front}]"
 
 func testDefinition(t *testing.T, c *kubetest.Cluster) {
+	tried := 0
 	for name, test := range map[string]struct {
 		spec    string
 		refused string // what the API server says; empty: it accepts
@@ -53,7 +55,8 @@ func testDefinition(t *testing.T, c *kubetest.Cluster) {
 		"a cookie whose name has a semicolon": {aGatewayTarget + `, key: {cookie: "a;b"}`, "spec.key.cookie in body should match"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := c.TryApply("apiVersion: remora.dev/v1alpha1\nkind: AffinityPolicy\nmetadata: {name: a-policy, namespace: kube-public}\nspec: {" + test.spec + "}\n")
+			tried++ // each is a new object: what is applied is merged with what was there
+			err := c.TryApply("apiVersion: remora.dev/v1alpha1\nkind: AffinityPolicy\nmetadata: {namespace: kube-public, name: policy-" + strconv.Itoa(tried) + "}\nspec: {" + test.spec + "}\n")
 			switch {
 			case test.refused == "" && err != nil:
 				t.Errorf("refused: %v", err)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/remora-proxy/remora/internal/affinity"
 	"github.com/remora-proxy/remora/internal/kubetest"
@@ -78,15 +79,17 @@ func state(pod string, states ...string) func([]affinity.EndpointView) bool {
 
 func TestACluster(t *testing.T) {
 	c := kubetest.Start(t, kubetest.Options{})
-	c.AddIstio(t)
-	c.AddDefinitions(t, filepath.Join(kubetest.Root(t), "deploy", "crd", "remora.dev_affinitypolicies.yaml"))
 	for _, scenario := range []struct {
 		name string
 		run  func(*testing.T, *kubetest.Cluster)
 	}{
+		{"a kind is watched when it appears", testKindsAppear},
+		{"only the namespaces that are named are watched", testNamespaces},
+		{"what is not read is neither kept nor a change", testIrrelevantChanges},
 		{"the API server refuses what no policy can say", testDefinition},
 		{"the rights that are generated are enough, and one that is missing is named", testRights},
 		{"the use case", testUseCase},
+		{"a broken object does not hold up the others, and changes gather", testBrokenObject},
 		{"the API server goes away and comes back", testServerGoesAway},
 	} {
 		t.Run(scenario.name, func(t *testing.T) { scenario.run(t, c) })
@@ -203,6 +206,46 @@ func testUseCase(t *testing.T, c *kubetest.Cluster) {
 	}
 	if status := g.stop(); status != 0 {
 		t.Errorf("the gateway ended with %d", status)
+	}
+}
+
+func testBrokenObject(t *testing.T, c *kubetest.Cluster) {
+	c.Apply(t, useCase(t))
+	replica(t, "backend-1", "backend-1-a", "10.244.1.1")
+	a := endpoint{"10.244.1.1", "backend-1-a", "uid-a", ready}
+	c.Apply(t, slice("backend-1", a))
+	g := serve(t, c.Kubeconfig)
+	before := g.status().Config.RefusedObjects
+
+	route := useCase(t)
+	route = route[strings.Index(route, "kind: VirtualService"):]
+	route = "apiVersion: networking.istio.io/v1\n" + route[:strings.Index(route, "\n---")]
+	c.Apply(t, strings.Replace(route, "  - match:", "  - fault: {abort: {httpStatus: 500, percentage: {value: 100}}}\n    match:", 1))
+	g.line("VirtualService default/hit-backend-virtual-service: spec.http[0].fault: fault is not supported", "until then its last valid version is used")
+	for g.status().Config.RefusedObjects != before+1 {
+		g.line(`"msg":"configuration applied"`)
+	}
+	if r := g.hit("user", "backend-1"); r.status != http.StatusOK {
+		t.Errorf("with a broken VirtualService, a user gets %d", r.status)
+	}
+	if !strings.Contains(g.metrics(), fmt.Sprintf("\nremora_config_refused_objects %d\n", before+1)) {
+		t.Errorf("remora_config_refused_objects is not %d", before+1)
+	}
+
+	began, first := time.Now(), g.status().Config.Generation
+	const changes = 100
+	for i := range changes {
+		c.Apply(t, slice("backend-1", a, endpoint{fmt.Sprintf("10.244.7.%d", i+1), fmt.Sprintf("pod-%d", i), fmt.Sprintf("uid-%d", i), ready}))
+	}
+	g.until("the last change, with the VirtualService still broken", state(fmt.Sprintf("pod-%d", changes-1), "warming", "ready"))
+	loads, most := g.status().Config.Generation-first, int(time.Since(began)/(100*time.Millisecond))+2
+	if t.Logf("%d changes in %s took %d loads", changes, time.Since(began).Round(time.Millisecond), loads); loads > most {
+		t.Errorf("%d loads, want at most %d", loads, most)
+	}
+
+	c.Apply(t, route)
+	for g.status().Config.RefusedObjects != before {
+		g.line(`"msg":"configuration applied"`)
 	}
 }
 

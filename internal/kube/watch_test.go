@@ -1,0 +1,144 @@
+package kube_test
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/remora-proxy/remora/internal/config"
+	"github.com/remora-proxy/remora/internal/kube"
+	"github.com/remora-proxy/remora/internal/kubetest"
+	"github.com/remora-proxy/remora/internal/resource"
+)
+
+// follow watches a cluster until the test has ended, and waits until its objects are known.
+func follow(t *testing.T, c *kubetest.Cluster, namespaces ...string) *kube.Cluster {
+	t.Helper()
+	watched, err := kube.Connect(kube.Options{Kubeconfig: c.Kubeconfig, Namespaces: namespaces, Decode: config.Decode})
+	must(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { watched.Run(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+	})
+	select {
+	case <-watched.Synced():
+	case <-time.After(patience):
+		t.Fatalf("not synced: %+v", watched.Health())
+	}
+	return watched
+}
+
+// await waits until the objects are as they should be.
+func await(t *testing.T, c *kube.Cluster, what string, is func(*resource.Set) bool) *resource.Set {
+	t.Helper()
+	late := time.After(patience)
+	for {
+		if set, _ := c.Set(); is(set) {
+			return set
+		}
+		select {
+		case <-c.Changes():
+		case <-late:
+			t.Fatalf("there is no %s: %+v", what, c.Health())
+		}
+	}
+}
+
+// testKindsAppear begins with a cluster that has neither Istio's kinds nor Remora's.
+func testKindsAppear(t *testing.T, c *kubetest.Cluster) {
+	watched := follow(t, c)
+	var missing []string
+	for _, k := range watched.Health().Kinds {
+		if k.Missing {
+			missing = append(missing, k.Kind)
+		}
+	}
+	if got := strings.Join(missing, " "); got != "Gateway VirtualService DestinationRule ServiceEntry AffinityPolicy" {
+		t.Errorf("the kinds that are not there: %s", got)
+	}
+	if err := watched.Health().Failure; err != nil {
+		t.Errorf("that is no failure: %v", err)
+	}
+	c.AddIstio(t)
+	c.AddDefinitions(t, filepath.Join(kubetest.Root(t), "deploy", "crd", "remora.dev_affinitypolicies.yaml"))
+	gateway := "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: front, namespace: kube-public}\nspec: {servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: [\"*\"]}]}\n"
+	c.Apply(t, gateway)
+	set := await(t, watched, "Gateway", func(s *resource.Set) bool { return len(s.Gateways) == 1 })
+	if at := set.Gateways[0].Where.Locate("spec.servers[0]").String(); at != "Gateway kube-public/front" {
+		t.Errorf("a finding about it would say %q", at)
+	}
+	c.Delete(t, gateway)
+	await(t, watched, "end of the Gateway", func(s *resource.Set) bool { return len(s.Gateways) == 0 })
+}
+
+func testNamespaces(t *testing.T, c *kubetest.Cluster) {
+	service := "apiVersion: v1\nkind: Service\nmetadata: {name: %s, namespace: %s}\nspec: {ports: [{port: 80}]}\n"
+	for _, ns := range []string{"one", "two", "three"} {
+		c.Apply(t, "apiVersion: v1\nkind: Namespace\nmetadata: {name: "+ns+"}\n")
+		c.Apply(t, fmt.Sprintf(service, "cart", ns))
+	}
+	watched := follow(t, c, "three", "one", "one")
+	names := func() string {
+		set, _ := watched.Set()
+		var all []string
+		for _, s := range set.Services {
+			all = append(all, s.Name())
+		}
+		return strings.Join(all, ", ")
+	}
+	if got := names(); got != "Service one/cart, Service three/cart" {
+		t.Errorf("the Services are %s", got)
+	}
+	c.Apply(t, fmt.Sprintf(service, "unseen", "two"))
+	c.Apply(t, fmt.Sprintf(service, "seen", "three"))
+	await(t, watched, "Service three/seen", func(s *resource.Set) bool { return len(s.Services) == 3 })
+	if got := names(); got != "Service one/cart, Service three/cart, Service three/seen" {
+		t.Errorf("the Services are %s", got)
+	}
+}
+
+// testIrrelevantChanges: what Remora does not read is neither kept nor a change.
+func testIrrelevantChanges(t *testing.T, c *kubetest.Cluster) {
+	c.Apply(t, "apiVersion: v1\nkind: Namespace\nmetadata: {name: quiet}\n")
+	write := func(name, annotation string, conditions string) {
+		t.Helper()
+		c.Apply(t, strings.Replace(slice(name, endpoint{"10.244.9.1", name + "-a", "uid", conditions}), "metadata: {", "metadata: {namespace: quiet, annotations: {note: \""+annotation+"\"}, ", 1))
+	}
+	write("a", "first", ready)
+	write("b", "first", ready)
+	watched := follow(t, c, "quiet")
+	before, _ := watched.Set()
+	write("a", "second", ready)
+	write("b", "second", terminating)
+	after := await(t, watched, "terminating endpoint", func(s *resource.Set) bool { return !*s.EndpointSlices[1].Value.Endpoints[0].Conditions.Ready })
+	if before.EndpointSlices[0].Value != after.EndpointSlices[0].Value {
+		t.Error("another annotation made another object")
+	}
+	if s := after.EndpointSlices[0].Value; s.ManagedFields != nil || s.Annotations != nil {
+		t.Errorf("kept are the managed fields %v and the annotations %v", s.ManagedFields, s.Annotations)
+	}
+	if uid := after.EndpointSlices[1].Value.Endpoints[0].TargetRef.UID; uid != "uid" {
+		t.Errorf("the pod's uid is %q", uid)
+	}
+}
+
+func TestAClusterThatIsNotThere(t *testing.T) {
+	_, err := kube.Connect(kube.Options{Kubeconfig: filepath.Join(t.TempDir(), "none"), Decode: config.Decode})
+	if err == nil || !strings.Contains(err.Error(), "no such file") {
+		t.Errorf("a kubeconfig that is not there gives %v", err)
+	}
+	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
+	if _, err := kube.Connect(kube.Options{Decode: config.Decode}); err == nil || !strings.Contains(err.Error(), "there is no kubeconfig and this is no pod") {
+		t.Errorf("no kubeconfig at all gives %v", err)
+	}
+	if _, err := kube.Connect(kube.Options{Namespaces: []string{"a", "B"}, Decode: config.Decode}); err == nil || !strings.Contains(err.Error(), `"B" is not the name of a namespace`) {
+		t.Errorf("a wrong namespace gives %v", err)
+	}
+}
