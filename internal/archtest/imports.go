@@ -9,7 +9,7 @@ import (
 )
 
 // A unit is what an import arrow starts or ends at: a folder right under internal/ with all that is below it, or one of
-// "api", "bench", "cmd" and "examples". A package whose name ends in "test" is for tests only: a suite that several packages pass.
+// "api", "bench", "cmd", "deploy" and "examples". A package whose name ends in "test" is for tests only: a suite that several packages pass.
 
 // core is the decision core: no clock, no goroutine, no I/O, no logger, and no dependency but the keyed hash.
 var core = []string{"affinity", "fields", "placement", "problem", "route", "session"}
@@ -41,6 +41,7 @@ var mayImport = map[string][]string{
 	"api":      {},
 	"diag":     {},
 	"resource": {"api", "diag"},
+	"deploy":   {}, // files to embed
 	"examples": {}, // files to embed
 
 	// config reads files and hands the objects to the packages that know their kinds.
@@ -48,7 +49,7 @@ var mayImport = map[string][]string{
 
 	// generate writes the configuration of proxies that ask extproc, by the names that extproc, and istio, have for what both must
 	// agree on.
-	"generate": slices.Concat(core, vocabulary, []string{"extproc", "istio"}),
+	"generate": slices.Concat(core, vocabulary, []string{"deploy", "extproc", "istio"}),
 
 	"cmd":   {"cli"},
 	"bench": {},
@@ -62,7 +63,7 @@ func CheckImports(m *Module) []Violation {
 	for _, f := range m.code() {
 		from, ok := unit(f.Dir)
 		if !ok {
-			found = append(found, Violation{f.Path, "Go code outside api/, bench/, cmd/, examples/ and internal/", "move it to where the design's layout has its kind"})
+			found = append(found, Violation{f.Path, "Go code outside api/, bench/, cmd/, deploy/, examples/ and internal/", "move it to where the design's layout has its kind"})
 			continue
 		}
 		for _, spec := range f.Syntax.Imports {
@@ -148,7 +149,7 @@ func forTests(name string) bool { return strings.HasSuffix(name, "test") }
 func unit(dir string) (string, bool) {
 	first, rest, _ := strings.Cut(dir, "/")
 	switch first {
-	case "api", "bench", "cmd", "examples":
+	case "api", "bench", "cmd", "deploy", "examples":
 		return first, true
 	case "internal":
 		name, _, _ := strings.Cut(rest, "/")

@@ -9,6 +9,7 @@ import (
 
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 
+	"github.com/remora-proxy/remora/deploy"
 	"github.com/remora-proxy/remora/internal/affinity"
 	"github.com/remora-proxy/remora/internal/istio"
 	"github.com/remora-proxy/remora/internal/resource"
@@ -47,13 +48,15 @@ func Istio(set *resource.Set, c *affinity.Config, o IstioOptions) string {
 	data := struct {
 		IstioOptions
 		ClusterName, Host, DrainingLabel, ShutdownTimeout string
+		AffinityPolicy                                    string // its definition
 		Port, GracePeriod                                 int
 		Filters                                           []envoyFilter
 		Unlabelled                                        []serviceName
 	}{
 		IstioOptions: o, ClusterName: "remora", Host: o.host(), DrainingLabel: istio.DrainingLabel, Port: processorPort,
 		ShutdownTimeout: shutdownTimeout.String(), GracePeriod: int((shutdownTimeout + 10*time.Second).Seconds()),
-		Unlabelled: unlabelled(set, c),
+		AffinityPolicy: strings.Trim(deploy.AffinityPolicy, "-\n"),
+		Unlabelled:     unlabelled(set, c),
 	}
 	if o.Namespace != "remora-system" { // objects without a namespace: each installation has its own
 		data.ClusterName += "-" + o.Namespace

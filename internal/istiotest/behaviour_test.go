@@ -61,7 +61,7 @@ func TestWithoutTheProcessorItIsAsChosen(t *testing.T) {
 		w := newWorld(t, false, nil)
 		w.remora.close()
 		for _, a := range []answer{w.ask(body("ann", "backend-1")), w.ask("", "Target: backend-1", "X-User: ann"), w.ask("", forged[0], forged[1], "Target: backend-1")} {
-			if a.status != http.StatusServiceUnavailable {
+			if a.status != http.StatusServiceUnavailable || a.text != "fault filter abort" { // as docs/istio.md says
 				t.Errorf("got %d %q", a.status, a.text)
 			}
 		}
