@@ -89,6 +89,7 @@ func TestACluster(t *testing.T) {
 		{"the API server refuses what no policy can say", testDefinition},
 		{"the rights that are generated are enough, and one that is missing is named", testRights},
 		{"the use case", testUseCase},
+		{"extproc, validate and explain read the cluster too", testOtherCommands},
 		{"a broken object does not hold up the others, and changes gather", testBrokenObject},
 		{"the API server goes away and comes back", testServerGoesAway},
 	} {
@@ -206,6 +207,31 @@ func testUseCase(t *testing.T, c *kubetest.Cluster) {
 	}
 	if status := g.stop(); status != 0 {
 		t.Errorf("the gateway ended with %d", status)
+	}
+}
+
+func testOtherCommands(t *testing.T, c *kubetest.Cluster) {
+	c.Apply(t, useCase(t))
+	c.Apply(t, slice("backend-1", endpoint{"10.244.1.1", "backend-1-a", "uid-a", ready}))
+	from := []string{"--kubernetes", "--kubeconfig", c.Kubeconfig, "--namespace", "default"}
+
+	processor := start(t, append([]string{"extproc", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json"}, from...)...)
+	processor.line(`"msg":"ready"`)
+	if status := processor.stop(); status != 0 {
+		t.Errorf("the processor ended with %d", status)
+	}
+
+	validate := start(t, append([]string{"validate"}, from...)...)
+	validate.line("valid: ", "in the cluster "+c.Server+" namespaces default: 3 routes, 3 services")
+
+	explain := start(t, append([]string{"explain", "--body", `{"username":"user","target":"backend-1"}`}, from...)...)
+	explain.line("rule", "VirtualService default/hit-backend-virtual-service")
+	explain.line("choice", "10.244.1.1:8080")
+
+	refused := start(t, "validate", "--kubernetes", "--kubeconfig", c.As(t, "nobody"))
+	refused.line("not allowed to list and watch")
+	if <-refused.ended; refused.cmd.ProcessState.ExitCode() != 1 {
+		t.Errorf("without rights, validate ends with %d", refused.cmd.ProcessState.ExitCode())
 	}
 }
 
