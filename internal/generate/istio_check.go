@@ -26,7 +26,11 @@ func CheckIstio(set *resource.Set, c *affinity.Config, o IstioOptions) diag.List
 	}
 	k.keys()
 	k.services()
+	for _, r := range set.DestinationRules {
+		k.visibility(r, r.Value.Spec.ExportTo)
+	}
 	for _, e := range set.ServiceEntries {
+		k.visibility(e, e.Value.Spec.ExportTo)
 		if e.Value.Spec.Resolution == networking.ServiceEntry_DNS {
 			k.add(e.At(diag.Warning, "spec.resolution", "Envoy and Remora each ask DNS for the replicas: while the answers differ, requests go to another replica than the session's",
 				"write resolution: STATIC with endpoints, where there is more than one replica"))
@@ -127,6 +131,7 @@ func (k *istioCheck) promotions() {
 
 // virtualService checks what Istio's Envoy would understand in another way than Remora, or do differently.
 func (k *istioCheck) virtualService(v resource.Object[*networkingv1.VirtualService]) {
+	k.visibility(v, v.Value.Spec.ExportTo)
 	for i, rule := range v.Value.Spec.Http {
 		field := fmt.Sprintf("spec.http[%d]", i)
 		for j, m := range rule.GetMatch() {
@@ -141,6 +146,16 @@ func (k *istioCheck) virtualService(v resource.Object[*networkingv1.VirtualServi
 		if len(rule.GetRoute()) > 1 {
 			k.split(v, field, rule)
 		}
+	}
+}
+
+// visibility checks whom an object is exported to, which counts by the gateway's namespace.
+func (k *istioCheck) visibility(o interface {
+	At(s diag.Severity, field, what, remedy string) diag.Diagnostic
+}, exportTo []string) {
+	if k.options.GatewayNamespace != istio.DefaultNamespace && len(exportTo) > 0 && !slices.Contains(exportTo, "*") {
+		k.add(o.At(diag.Error, "spec.exportTo", fmt.Sprintf("Istio looks at it for a gateway in %s, and Remora for one in %s: they could come to different services", k.options.GatewayNamespace, istio.DefaultNamespace),
+			`leave exportTo away, or write "*"`))
 	}
 }
 
