@@ -54,6 +54,13 @@ type Request struct {
 // ErrMalformed is the error of Read.
 var ErrMalformed = errors.New("the message is no ProcessingRequest")
 
+// MaxHeaders bounds Request.Headers, which take sixteen times the room that an empty header takes in a message. Envoy's own limit is 100
+// (max_headers_count), unless it is configured otherwise.
+const MaxHeaders = 4096
+
+// maxKept is the number of headers that there is room for in a Request which is used again.
+const maxKept = 256
+
 // Read reads a message, which must not be changed while r is used. On ErrMalformed, r holds nothing of use.
 func (r *Request) Read(message []byte) error {
 	*r = Request{Headers: r.Headers[:0]}
@@ -82,9 +89,12 @@ func (r *Request) Read(message []byte) error {
 	})
 }
 
-// Clear drops what r holds of a message, and keeps its memory for the next one.
+// Clear drops what r holds of a message, and keeps its memory for the next one, unless that is much.
 func (r *Request) Clear() {
 	clear(r.Headers[:cap(r.Headers)])
+	if cap(r.Headers) > maxKept {
+		r.Headers = nil
+	}
 	*r = Request{Headers: r.Headers[:0]}
 }
 
@@ -163,6 +173,9 @@ func (r *Request) header(b []byte) error {
 	if len(raw) > 0 {
 		text = raw
 	}
+	if len(r.Headers) == MaxHeaders {
+		return ErrMalformed
+	}
 	r.Headers = append(r.Headers, Header{Alias(name), Alias(text)})
 	return nil
 }
@@ -197,12 +210,14 @@ func (r *Request) config(v value) error {
 	})
 }
 
-// join appends where there was something before, which no Envoy does: protobuf merges messages that come in parts so.
+// join appends where there was something before, which no Envoy does: protobuf merges messages that come in parts so. The first part is
+// b itself, without its room, so that the next ones move it away from the message, and then grow it at leisure: a message of a million
+// parts must not cost a million copies.
 func join(a, b []byte) []byte {
 	if len(a) == 0 {
-		return b
+		return b[:len(b):len(b)]
 	}
-	return append(a[:len(a):len(a)], b...)
+	return append(a, b...)
 }
 
 // Alias is b as a string that shares its memory.

@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"bytes"
+	"errors"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -331,6 +333,45 @@ func TestAMessageInANestOfMessagesIsSkipped(t *testing.T) {
 	var r Request
 	if err := r.Read(b); err != nil || r.Kind != Other {
 		t.Errorf("got %v, %v", r.Kind, err)
+	}
+}
+
+// TestAMessageOfVeryManyPartsIsReadOnce has fields that protobuf merges, two bytes each: to copy what was there before with each of them
+// would move a terabyte.
+func TestAMessageOfVeryManyPartsIsReadOnce(t *testing.T) {
+	for num, want := range map[protowire.Number]int{8: 2, 9: 4} {
+		part := protowire.AppendBytes(protowire.AppendTag(nil, num, protowire.BytesType), []byte{0x7a, 0})
+		const n = 500_000
+		message := bytes.Repeat(part, n)
+		before := bytes.Clone(message)
+		var r Request
+		if err := r.Read(message); err != nil {
+			t.Fatal(err)
+		}
+		if got := len(r.metadata) + len(r.attributes); got != n*want {
+			t.Errorf("field %d: %d bytes are left of %d parts", num, got, n)
+		}
+		if !bytes.Equal(message, before) {
+			t.Errorf("field %d: the message has changed", num)
+		}
+	}
+}
+
+func TestHeadersHaveALimit(t *testing.T) {
+	message := func(n int) []byte {
+		headers := bytes.Repeat(protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), nil), n)
+		headers = protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), headers)
+		return protowire.AppendBytes(protowire.AppendTag(nil, 2, protowire.BytesType), headers)
+	}
+	var r Request
+	if err := r.Read(message(MaxHeaders)); err != nil || len(r.Headers) != MaxHeaders {
+		t.Errorf("%d headers: got %d, %v", MaxHeaders, len(r.Headers), err)
+	}
+	if err := r.Read(message(MaxHeaders + 1)); !errors.Is(err, ErrMalformed) {
+		t.Errorf("one more: got %v", err)
+	}
+	if r.Clear(); cap(r.Headers) > maxKept {
+		t.Errorf("room for %d headers is kept", cap(r.Headers))
 	}
 }
 
