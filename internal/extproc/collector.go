@@ -17,22 +17,22 @@ type stats struct {
 	uselessReports atomic.Uint64
 	problems       []atomic.Uint64 // by problem.Index
 
-	panics          atomic.Uint64
-	handshakes      atomic.Uint64
-	handshakeLogged atomic.Int64 // nanoseconds since 1970; 0: never
+	panics        atomic.Uint64
+	refused       atomic.Uint64
+	refusedLogged atomic.Int64 // nanoseconds since 1970; 0: never
 }
 
 func (s *stats) init() { s.problems = make([]atomic.Uint64, len(problem.All())) }
 
 var (
-	streamsDesc    = describe("requests_in_flight", "Requests in flight now, each with a gRPC stream of its own.")
-	decidedDesc    = describe("decided_total", "Requests that Envoy was told an endpoint for.")
-	problemsDesc   = describe("problems_total", "Requests that Envoy was told to answer with a problem, by its code.", "code")
-	reportsDesc    = describe("reports_total", "Requests that Envoy said it had not served with the endpoint picked.")
-	uselessDesc    = describe("reports_useless_total", "Those of them that nothing could be done with: without metadata of Remora's, or about a service that is not configured any more.")
-	misusesDesc    = describe("misconfigured_streams_total", "Streams refused because the Envoy is not configured as it must be; the log has the first one.")
-	panicsDesc     = describe("panics_total", "Requests that ended by a fault in Remora itself; the log has the stack.")
-	handshakesDesc = describe("failed_handshakes_total", "Connections of Envoys, or of others, whose TLS handshake failed; the log has one a minute.")
+	streamsDesc  = describe("requests_in_flight", "Requests in flight now, each with a gRPC stream of its own.")
+	decidedDesc  = describe("decided_total", "Requests that Envoy was told an endpoint for.")
+	problemsDesc = describe("problems_total", "Requests that Envoy was told to answer with a problem, by its code.", "code")
+	reportsDesc  = describe("reports_total", "Requests that Envoy said it had not served with the endpoint picked.")
+	uselessDesc  = describe("reports_useless_total", "Those of them that nothing could be done with: without metadata of Remora's, or about a service that is not configured any more.")
+	misusesDesc  = describe("misconfigured_streams_total", "Streams refused because the Envoy is not configured as it must be; the log has the first one.")
+	panicsDesc   = describe("panics_total", "Requests that ended by a fault in Remora itself; the log has the stack.")
+	refusedDesc  = describe("refused_connections_total", "Connections of Envoys, or of others, that were closed at once: the TLS handshake failed, or there were too many; the log has one a minute.")
 )
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
@@ -41,7 +41,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 
 // Describe implements prometheus.Collector.
 func (s *Server) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{streamsDesc, decidedDesc, problemsDesc, reportsDesc, uselessDesc, misusesDesc, handshakesDesc, panicsDesc} {
+	for _, d := range []*prometheus.Desc{streamsDesc, decidedDesc, problemsDesc, reportsDesc, uselessDesc, misusesDesc, refusedDesc, panicsDesc} {
 		ch <- d
 	}
 }
@@ -54,7 +54,7 @@ func (s *Server) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(uselessDesc, prometheus.CounterValue, float64(s.stats.uselessReports.Load()))
 	ch <- prometheus.MustNewConstMetric(misusesDesc, prometheus.CounterValue, float64(s.stats.misuses.Load()))
 	ch <- prometheus.MustNewConstMetric(panicsDesc, prometheus.CounterValue, float64(s.stats.panics.Load()))
-	ch <- prometheus.MustNewConstMetric(handshakesDesc, prometheus.CounterValue, float64(s.stats.handshakes.Load()))
+	ch <- prometheus.MustNewConstMetric(refusedDesc, prometheus.CounterValue, float64(s.stats.refused.Load()))
 	for i, e := range problem.All() {
 		if n := s.stats.problems[i].Load(); n > 0 {
 			ch <- prometheus.MustNewConstMetric(problemsDesc, prometheus.CounterValue, float64(n), string(e.Code))

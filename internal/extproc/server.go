@@ -11,7 +11,6 @@ import (
 	"time"
 
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
-	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
@@ -40,7 +39,7 @@ const RetriesMetadata = "x-remora-retries"
 
 // Bounds of the gRPC server that are nobody's choice.
 const (
-	maxConnections   = 1024    // Envoy opens one for each of its workers, and more when one is full of streams
+	maxConnections   = 4096    // Envoy opens one for each of its workers, and more when one is full of streams
 	maxMessage       = 2 << 20 // bytes: a body as large as Envoy buffers by default (1 MiB), or its headers
 	maxHeld          = 1 << 30 // bytes of unfinished messages and of answers that are not taken, of all requests
 	maxMetadata      = 64 << 10
@@ -109,9 +108,9 @@ func New(c Config) (*Server, error) {
 	}
 	s.stats.init()
 	s.rpc = rpc.New(rpc.Config{
-		MaxStreams: uint32(s.maxRequests), MaxMessage: maxMessage, MaxHeld: maxHeld, MaxMetadata: maxMetadata,
+		MaxConns: maxConnections, MaxStreams: uint32(s.maxRequests), MaxMessage: maxMessage, MaxHeld: maxHeld, MaxMetadata: maxMetadata,
 		HandshakeTimeout: handshakeTimeout, PingAfter: pingAfter, PingTimeout: pingTimeout,
-		TLS: c.TLS, HandshakeFailed: s.handshakeFailed,
+		TLS: c.TLS, Refused: s.refused,
 	})
 	s.health = health.NewServer()
 	s.health.SetServingStatus(livenessService, healthv1.HealthCheckResponse_SERVING)
@@ -126,7 +125,7 @@ func New(c Config) (*Server, error) {
 
 // Serve takes connections of l, which it closes at the end, until Shutdown or Close. It may be called for several listeners.
 func (s *Server) Serve(l net.Listener) error {
-	if err := s.rpc.Serve(netutil.LimitListener(l, maxConnections)); err != nil {
+	if err := s.rpc.Serve(l); err != nil {
 		return fmt.Errorf("serve external processing: %w", err)
 	}
 	return nil

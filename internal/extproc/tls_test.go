@@ -55,9 +55,9 @@ func TestHandshakesThatFailAreTold(t *testing.T) {
 	if got := <-log; !strings.Contains(got, "it speaks without TLS") {
 		t.Errorf("the log says %s", got)
 	}
-	for deadline := time.Now().Add(patience); metric(t, p, "remora_extproc_failed_handshakes_total") != 2; runtime.Gosched() {
+	for deadline := time.Now().Add(patience); metric(t, p, "remora_extproc_refused_connections_total") != 2; runtime.Gosched() {
 		if time.Now().After(deadline) {
-			t.Fatalf("%v are counted, want 2", metric(t, p, "remora_extproc_failed_handshakes_total"))
+			t.Fatalf("%v are counted, want 2", metric(t, p, "remora_extproc_refused_connections_total"))
 		}
 	}
 	if len(log) > 0 {

@@ -25,9 +25,7 @@ func (c *conn) shake() error {
 			err = errNotHTTP2
 		}
 		if err != nil {
-			if f := c.s.c.HandshakeFailed; f != nil {
-				f(c.nc.RemoteAddr(), err)
-			}
+			c.s.refused(c.nc, err)
 			return err
 		}
 	}

@@ -39,9 +39,8 @@ type conn struct {
 	dec  *hpack.Decoder
 	head head // the header block that is being received
 
-	frames       atomic.Uint64 // received
-	pulse        pulse
-	unproductive int
+	frames atomic.Uint64 // received
+	pulse  pulse
 
 	mu      sync.Mutex
 	out     []byte // to be written by flush
@@ -54,6 +53,9 @@ type conn struct {
 	ending  []uint32 // streams that the peer has ended, and the server will with the next flush
 	running int      // goroutines of services
 	state   int
+
+	unproductive int       // frames in a row that have brought nothing
+	countedFrom  time.Time // when the first of them came
 
 	recvWindow int // bytes that the peer may send
 	recvd      int // bytes that it has not been given back yet
@@ -125,6 +127,8 @@ var errDrained = errors.New("the last stream has ended")
 func (c *conn) dispatch(f http2.Frame, err error) error {
 	var ofStream http2.StreamError
 	switch {
+	case errors.As(err, &ofStream): // what was in the frame is not known, and for a header block has to be
+		return http2.ConnectionError(ofStream.Code)
 	case err == nil:
 		if c.state == opening {
 			if _, ok := f.(*http2.SettingsFrame); !ok {
@@ -159,7 +163,7 @@ func (c *conn) frame(f http2.Frame) error {
 	case *http2.DataFrame:
 		return c.data(f)
 	case *http2.RSTStreamFrame:
-		if f.StreamID > c.lastID {
+		if c.isIdle(f.StreamID) {
 			return http2.ConnectionError(http2.ErrCodeProtocol)
 		}
 		if s := c.streams[f.StreamID]; s != nil {
@@ -182,25 +186,22 @@ func (c *conn) frame(f http2.Frame) error {
 	return c.count()
 }
 
-// settings takes what the peer asks for.
+// isIdle reports whether the peer has not opened a stream yet. Of those that came too late nothing is known.
+func (c *conn) isIdle(stream uint32) bool { return stream > c.lastID && c.state != drained }
+
+// settings takes what the peer asks for. Windows change once, to the last size: a frame has room for thousands.
 func (c *conn) settings(f *http2.SettingsFrame) error {
 	if f.IsAck() {
 		return nil
 	}
+	window := c.peerWindow
 	err := f.ForeachSetting(func(s http2.Setting) error {
 		if err := s.Valid(); err != nil {
 			return err
 		}
 		switch s.ID {
 		case http2.SettingInitialWindowSize:
-			by := int(s.Val) - c.peerWindow
-			c.peerWindow = int(s.Val)
-			for _, st := range c.streams {
-				if st.sendWindow += by; st.sendWindow > math.MaxInt32 {
-					return http2.ConnectionError(http2.ErrCodeFlowControl)
-				}
-				st.unblock()
-			}
+			window = int(s.Val)
 		case http2.SettingMaxFrameSize:
 			c.peerFrame = int(min(s.Val, maxFrame))
 		case http2.SettingHeaderTableSize:
@@ -208,10 +209,29 @@ func (c *conn) settings(f *http2.SettingsFrame) error {
 		}
 		return nil
 	})
+	if err == nil {
+		err = c.resize(window)
+	}
 	if err != nil {
 		return err
 	}
 	c.out = appendFrameHeader(c.out, http2.FrameSettings, http2.FlagSettingsAck, 0, 0)
+	return nil
+}
+
+// resize changes what may be sent on each stream (RFC 9113, 6.9.2).
+func (c *conn) resize(window int) error {
+	by := window - c.peerWindow
+	if by == 0 {
+		return nil
+	}
+	c.peerWindow = window
+	for _, s := range c.streams {
+		if s.sendWindow += by; s.sendWindow > math.MaxInt32 {
+			return http2.ConnectionError(http2.ErrCodeFlowControl)
+		}
+		s.unblock()
+	}
 	return nil
 }
 
@@ -225,7 +245,7 @@ func (c *conn) windowUpdate(f *http2.WindowUpdateFrame) error {
 	}
 	s := c.streams[f.StreamID]
 	switch {
-	case f.StreamID > c.lastID:
+	case c.isIdle(f.StreamID):
 		return http2.ConnectionError(http2.ErrCodeProtocol)
 	case s == nil:
 		return nil
@@ -326,6 +346,13 @@ func (c *conn) write() error {
 		c.out = nil
 	}
 	return err
+}
+
+// writeIfMuch is for whoever may have much to say, such as all that has waited for a window.
+func (c *conn) writeIfMuch() {
+	if len(c.out) > flushAt {
+		c.writeOrClose()
+	}
 }
 
 // writeOrClose is for others than the connection's goroutine, which learns of an error by the connection's end.

@@ -36,6 +36,9 @@ func TestShutdownLetsStreamsEnd(t *testing.T) {
 	c.WritePing(true, drainPing)
 	c.expect("goaway 3 NO_ERROR")
 	c.open(5) // too late: nobody answers, and the client knows it
+	c.say(5, "hi")
+	c.WriteWindowUpdate(5, 1)
+	c.WriteRSTStream(5, http2.ErrCodeCancel)
 	c.say(3, "ha")
 	c.expect("3 data \x02ha")
 	c.WriteRSTStream(3, http2.ErrCodeCancel)

@@ -54,6 +54,15 @@ func TestWhatIsHeard(t *testing.T) {
 			c.say(3, "hi")
 		}, []string{"3 data \x02hi"}},
 		{"open: an answer that is larger than a frame", func(c *client) { c.say(1, "big 16384") }, []string{"1 data @" + strings.Repeat("b", 16379), "1 data bbbbb"}},
+		{"open: of the windows in one frame of settings the last counts", func(c *client) {
+			c.WriteSettings(
+				http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1},
+				http2.Setting{ID: http2.SettingInitialWindowSize, Val: 3},
+			)
+			c.say(1, "hi")
+			c.expect("1 data ") // three zeros of the prefix
+			c.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 7})
+		}, []string{answered}},
 		{"open: a reset that follows the end needs no status", func(c *client) {
 			c.conn.Write(append([]byte{0, 0, 0, 0, 1, 0, 0, 0, 1}, 0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 0)) // in one packet
 			c.open(3)
@@ -136,7 +145,7 @@ func TestWhatIsHeard(t *testing.T) {
 			c.open(1)
 		}, []string{"1 reset STREAM_CLOSED"}},
 		{"open: a stream's window that overflows", func(c *client) { c.WriteWindowUpdate(1, 1<<31-1) }, []string{"1 reset " + flow}},
-		{"open: a stream's window that grows by nothing", raw(http2.FrameWindowUpdate, 0, 1, "\x00\x00\x00\x00"), []string{"1 reset " + protocol}},
+		{"open: a stream's window that grows by nothing", raw(http2.FrameWindowUpdate, 0, 1, "\x00\x00\x00\x00"), []string{"goaway 1 " + protocol, "closed"}},
 		{"more streams than may be", func(c *client) {
 			for i := range uint32(101) {
 				c.open(1 + 2*i)
@@ -148,6 +157,10 @@ func TestWhatIsHeard(t *testing.T) {
 		{"data on a stream that nobody opened", raw(http2.FrameData, 0, 5, "x"), []string{"goaway 0 " + protocol, "closed"}},
 		{"data on no stream", raw(http2.FrameData, 0, 0, "x"), []string{"goaway 0 " + protocol, "closed"}},
 		{"open: padding longer than the frame", raw(http2.FrameData, http2.FlagDataPadded, 1, "\x09x"), []string{"goaway 1 " + protocol, "closed"}},
+		{"a header block with padding longer than the frame, and its end", func(c *client) {
+			raw(http2.FrameHeaders, http2.FlagHeadersPadded, 1, "\x09x")(c)
+			raw(http2.FrameContinuation, http2.FlagContinuationEndHeaders, 1, "")(c)
+		}, []string{"goaway 0 " + protocol, "closed"}},
 		{"headers on an even stream", func(c *client) { c.open(2) }, []string{"goaway 0 " + protocol, "closed"}},
 		{"headers on no stream", raw(http2.FrameHeaders, 4, 0, ""), []string{"goaway 0 " + protocol, "closed"}},
 		{"a header block that is no HPACK", raw(http2.FrameHeaders, 4, 1, "\xff\xff\xff\xff\xff"), []string{"goaway 0 COMPRESSION_ERROR", "closed"}},

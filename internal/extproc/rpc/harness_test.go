@@ -65,7 +65,7 @@ type served struct {
 
 func config() Config {
 	return Config{
-		MaxStreams: 100, MaxMessage: 1 << 20, MaxHeld: 8 << 20, MaxMetadata: 16 << 10,
+		MaxConns: 10, MaxStreams: 100, MaxMessage: 1 << 20, MaxHeld: 8 << 20, MaxMetadata: 16 << 10,
 		HandshakeTimeout: patience, PingAfter: patience, PingTimeout: patience,
 	}
 }

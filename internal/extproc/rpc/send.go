@@ -1,11 +1,14 @@
 package rpc
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -21,8 +24,15 @@ var errSlow = errors.New("rpc: too many answers wait for a client that does not 
 
 // count counts a frame that brings nothing.
 func (c *conn) count() error {
-	if c.unproductive++; c.unproductive > maxUnproductive {
+	c.unproductive++
+	switch {
+	case c.unproductive == 1:
+		c.countedFrom = time.Now()
+	case c.unproductive <= maxUnproductive:
+	case time.Since(c.countedFrom) < c.s.c.PingAfter:
 		return http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
+	default:
+		c.unproductive = 0
 	}
 	return nil
 }
@@ -80,6 +90,8 @@ func (s *stream) sendNow(p []byte) (sent int) {
 		s.sendWindow -= n
 		c.sendWindow -= n
 		sent += n
+		c.unproductive = 0 // pings and windows are what a peer says to it
+		c.writeIfMuch()
 	}
 	return sent
 }
@@ -88,7 +100,7 @@ func (s *stream) sendNow(p []byte) (sent int) {
 func (c *conn) unblock() {
 	for len(c.blocked) > 0 && c.sendWindow > 0 {
 		s := c.streams[c.blocked[0]]
-		c.blocked = c.blocked[:copy(c.blocked, c.blocked[1:])]
+		c.blocked = c.blocked[1:]
 		if s != nil {
 			s.isBlocked = false
 			s.unblock()
@@ -104,14 +116,11 @@ func (s *stream) unblock() {
 	c := s.c
 	n := s.sendNow(s.pending)
 	c.hold(-n)
-	s.pending = s.pending[:copy(s.pending, s.pending[n:])]
-	if len(s.pending) > 0 {
+	if s.pending = s.pending[n:]; len(s.pending) > 0 {
 		s.block()
 		return
 	}
-	if cap(s.pending) > maxKept {
-		s.pending = nil
-	}
+	s.pending = nil
 	if s.call != nil {
 		s.call.changed.Broadcast()
 	}
@@ -122,12 +131,18 @@ func (s *stream) unblock() {
 	s.giveWindow()
 }
 
-// block puts a stream that has a window of its own among those that wait for the connection's.
+// block puts a stream that has a window of its own among those that wait for the connection's. Streams that are gone are taken out when
+// they are more than the others.
 func (s *stream) block() {
-	if s.sendWindow > 0 && !s.isBlocked {
-		s.isBlocked = true
-		s.c.blocked = append(s.c.blocked, s.id)
+	c := s.c
+	if s.sendWindow <= 0 || s.isBlocked {
+		return
 	}
+	s.isBlocked = true
+	if len(c.blocked) > 2*len(c.streams) {
+		c.blocked = slices.DeleteFunc(c.blocked, func(id uint32) bool { return c.streams[id] == nil })
+	}
+	c.blocked = append(c.blocked, s.id)
 }
 
 // answer sends the response's headers, once.
@@ -205,13 +220,27 @@ func (c *conn) resetStream(err http2.StreamError) error {
 	return c.count()
 }
 
-// fields sends a header block. It is far smaller than a frame may be, but for a service's metadata, which is cut off then.
+// fields sends a header block. Only a service's metadata, or a message about what a client has sent, needs more than one frame.
 func (c *conn) fields(stream uint32, flags http2.Flags, write func(*hpack.Encoder)) {
 	at := len(c.out)
 	c.out = appendFrameHeader(c.out, http2.FrameHeaders, flags|http2.FlagHeadersEndHeaders, stream, 0)
 	write(c.enc)
 	n := len(c.out) - at - frameHeaderLen
-	c.out[at], c.out[at+1], c.out[at+2] = byte(n>>16), byte(n>>8), byte(n)
+	if n <= c.peerFrame {
+		c.out[at], c.out[at+1], c.out[at+2] = byte(n>>16), byte(n>>8), byte(n)
+		return
+	}
+	block, kind := bytes.Clone(c.out[at+frameHeaderLen:]), http2.FrameHeaders
+	c.out = c.out[:at]
+	for len(block) > 0 {
+		n := min(len(block), c.peerFrame)
+		if n == len(block) {
+			flags |= http2.FlagHeadersEndHeaders
+		}
+		c.out = appendFrameHeader(c.out, kind, flags, stream, n)
+		c.out = append(c.out, block[:n]...)
+		block, kind, flags = block[n:], http2.FrameContinuation, 0
+	}
 }
 
 func writeField(e *hpack.Encoder, name, value string) {

@@ -14,6 +14,7 @@ import (
 
 // Config is the bounds of a Server. All are required, but for those about TLS.
 type Config struct {
+	MaxConns    int    // of all listeners; more are closed at once, so that their peers turn to another server
 	MaxStreams  uint32 // at a time, on one connection; more are refused, which is safe to try again
 	MaxMessage  int    // bytes; a larger one ends its stream with RESOURCE_EXHAUSTED
 	MaxHeld     int64  // bytes of messages that are not whole yet and of answers that a peer does not take, in all connections together
@@ -23,8 +24,17 @@ type Config struct {
 	PingAfter        time.Duration // without a frame from the peer it is sent a ping
 	PingTimeout      time.Duration // without a frame after the ping its connection is closed
 
-	TLS             *tls.Config                    // nil: none. The protocol "h2" must be negotiated
-	HandshakeFailed func(from net.Addr, err error) // nil: nobody wants to know; only of TLS
+	TLS     *tls.Config                    // nil: none. The protocol "h2" must be negotiated
+	Refused func(from net.Addr, err error) // nil: nobody wants to know of ErrTooManyConns and of errors of TLS
+}
+
+// ErrTooManyConns is why a connection was closed at once.
+var ErrTooManyConns = errors.New("there are as many connections as there may be")
+
+func (s *Server) refused(nc net.Conn, err error) {
+	if s.c.Refused != nil {
+		s.c.Refused(nc.RemoteAddr(), err)
+	}
 }
 
 // Handler is the server's side of one stream. Its methods are called by one goroutine at a time and must not block.
@@ -119,14 +129,17 @@ func (s *Server) isStopping() bool {
 func (s *Server) begin(nc net.Conn) {
 	c := newConn(s, nc)
 	s.mu.Lock()
-	stopping := s.stopping
-	if !stopping {
+	stopping, tooMany := s.stopping, len(s.conns) >= s.c.MaxConns
+	if !stopping && !tooMany {
 		s.conns[c] = struct{}{}
 		s.gone.Add(1)
 	}
 	s.mu.Unlock()
-	if stopping {
-		nc.Close() // nothing was sent on it
+	if stopping || tooMany {
+		c.end() // nothing was sent on it
+		if !stopping {
+			s.refused(nc, ErrTooManyConns)
+		}
 		return
 	}
 	go func() {
@@ -162,12 +175,14 @@ func (s *Server) halt() []*conn {
 // before, it cuts them off and returns its error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stop()
+	var drains sync.WaitGroup
 	for _, c := range s.halt() {
-		c.drain()
+		drains.Go(c.drain) // one whose peer does not read waits, and must not keep the others from it
 	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		drains.Wait()
 		s.gone.Wait()
 	}()
 	select {

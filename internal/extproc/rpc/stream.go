@@ -92,7 +92,7 @@ func (c *conn) data(f *http2.DataFrame) error {
 		c.recvWindow += c.recvd
 		c.recvd = 0
 	}
-	if f.StreamID > c.lastID {
+	if c.isIdle(f.StreamID) {
 		return http2.ConnectionError(http2.ErrCodeProtocol)
 	}
 	s := c.streams[f.StreamID]
