@@ -68,6 +68,7 @@ func newExtproc(version string, env Env) *cobra.Command {
 type processorFlags struct {
 	listenFlag, prefix string
 	listen             []string
+	format             string
 	draining           func(*bool) error
 	names              []string // of those that add has added
 }
@@ -84,6 +85,7 @@ func (pf *processorFlags) add(cmd *cobra.Command, p *app.Processor) {
 	f := cmd.Flags()
 	f.Uint16Var(&p.Config.Port, pf.named("gateway-port"), 80, "port of the Gateway's server that Envoy's requests belong to, where the filter's gRPC metadata x-remora-port does not say")
 	f.StringVar(&p.Config.EndpointHeader, pf.named("endpoint-header"), extproc.EndpointHeader, "header that tells Envoy the endpoint, in lower case: the one that its filter stateful_session reads")
+	f.StringVar(&pf.format, pf.named("endpoint-format"), "base64", "how that header says the endpoint: base64 of ip:port, for Envoy's filter stateful_session, or plain, for its load balancing policy override_host")
 	pf.draining = addDraining(cmd, pf.named("draining"))
 	f.StringVar(&p.TLS.Cert, pf.named("tls-cert"), "", "PEM file with the certificate that Envoys are shown, and those between it and its authority (default: no TLS)")
 	f.StringVar(&p.TLS.Key, pf.named("tls-key"), "", "PEM file with the certificate's private key")
@@ -105,6 +107,10 @@ func (pf *processorFlags) apply(p *app.Processor) error {
 		seen[a] = true
 		p.Listen = append(p.Listen, a)
 	}
+	if err := oneOf(pf.prefix+"endpoint-format", pf.format, "base64", "plain"); err != nil {
+		return err
+	}
+	p.Config.PlainEndpoint = pf.format == "plain"
 	if err := pf.draining(&p.DrainingLabelled); err != nil {
 		return err
 	}

@@ -15,6 +15,6 @@ gives the same output.`,
 		SuggestionsMinimumDistance: 2,
 		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newGenerateEnvoy(env), newGenerateIstio(env))
+	cmd.AddCommand(newGenerateEnvoy(env), newGenerateEnvoyGateway(env), newGenerateIstio(env))
 	return cmd
 }

@@ -412,3 +412,55 @@ func TestAReplicaThatIsDownIsReplacedByARetry(t *testing.T) {
 		}
 	}
 }
+
+// TestAPlainEndpointIsForOverrideHost has the load balancing policy in the session filter's place, as Envoy Gateway configures it.
+func TestAPlainEndpointIsForOverrideHost(t *testing.T) {
+	c := doortest.Config([]string{replica(t, echo), replica(t, echo)})
+	snapshot, err := affinity.Compile(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &door{engine: affinity.New(affinity.Options{Store: session.NewTable(session.Options{})})}
+	d.clock.Store(int64(session.InstantOf(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))))
+	if err := d.engine.Apply(snapshot, d.now()); err != nil {
+		t.Fatal(err)
+	}
+	const policy = `    load_balancing_policy:
+      policies:
+      - typed_extension_config:
+          name: envoy.load_balancing_policies.override_host
+          typed_config:
+            "@type": type.googleapis.com/envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost
+            override_host_sources: [{header: x-remora-endpoint}]
+            fallback_policy:
+              policies:
+              - typed_extension_config:
+                  name: envoy.load_balancing_policies.random
+                  typed_config: {"@type": type.googleapis.com/envoy.extensions.load_balancing_policies.random.v3.Random}
+`
+	text := configure(t, &c, serve(t, extproc.Config{Engine: d.engine, Now: d.now, PlainEndpoint: true}))
+	cluster := "  - name: " + c.Services[0].Name + "\n    type: STATIC\n    connect_timeout: 2s\n"
+	if strings.Count(text, cluster+"    lb_policy: RING_HASH\n") != 1 {
+		t.Fatal("the configuration does not have the cluster")
+	}
+	text = strings.Replace(text, cluster+"    lb_policy: RING_HASH\n", cluster+policy, 1)
+	before, hide, _ := strings.Cut(text, "- name: remora.hide") // the policy reads the header behind all filters
+	text = before + "- name: remora.hide" + strings.Replace(hide, "{remove: x-remora-endpoint}, ", "", 1)
+	d.addr = envoytest.Start(t, text).Addr
+	if state := d.session(t); state != "new" {
+		t.Errorf("the first request heard %s", state)
+	}
+	for range 20 { // one in a million times, chance would do the same
+		if state := d.session(t); state != "existing" {
+			t.Errorf("a further request heard %s", state)
+		}
+	}
+	d.waitInFlight(t, 0)
+	for _, s := range d.engine.Stats().Services {
+		for _, n := range s.Diverted {
+			if n.N > 0 {
+				t.Errorf("%d requests were served elsewhere: %v", n.N, n.Why)
+			}
+		}
+	}
+}

@@ -128,8 +128,11 @@ func (x *exchange) tell(how passing) {
 	x.say()
 }
 
-// endpointText is the endpoint as Envoy's header-based session state has it: base64 of ip:port.
+// endpointText is the endpoint as Envoy is told it: base64 of ip:port, which the header-based session state has, or ip:port.
 func (x *exchange) endpointText() string {
+	if x.s.plainEndpoint {
+		return x.dec.Endpoint.Addr
+	}
 	at := len(x.text)
 	x.text = append(x.text, x.dec.Endpoint.Addr...)
 	end := len(x.text)

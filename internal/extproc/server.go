@@ -55,6 +55,9 @@ type Config struct {
 	Port uint16
 	// EndpointHeader is the header that the filter stateful_session reads; default EndpointHeader.
 	EndpointHeader string
+	// PlainEndpoint has that header say ip:port as it is, which Envoy's load balancing policy override_host reads; otherwise it is in
+	// base64, for the filter stateful_session.
+	PlainEndpoint bool
 	// MaxRequests is the number of requests in flight, each of which has a stream; default 65,536. More get 503.
 	MaxRequests int
 	// TLS, when it is set, is how Envoys must connect; otherwise they do without encryption. It must offer h2.
@@ -73,6 +76,7 @@ type Server struct {
 	engine         *affinity.Engine
 	port           uint16
 	endpointHeader string
+	plainEndpoint  bool
 	maxRequests    int64
 	now            func() session.Instant
 	log            *slog.Logger
@@ -89,7 +93,7 @@ func New(c Config) (*Server, error) {
 		return nil, errors.New("extproc: Config.Engine is not set")
 	}
 	s := &Server{
-		engine: c.Engine, port: c.Port, endpointHeader: c.EndpointHeader, maxRequests: int64(c.MaxRequests), now: c.Now, log: c.Log,
+		engine: c.Engine, port: c.Port, endpointHeader: c.EndpointHeader, plainEndpoint: c.PlainEndpoint, maxRequests: int64(c.MaxRequests), now: c.Now, log: c.Log,
 	}
 	if s.port == 0 {
 		s.port = 80

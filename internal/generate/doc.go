@@ -8,7 +8,9 @@
 //	filters.go, filters.yaml                the HTTP filters, which are the same everywhere
 //	attempts.yaml                           the filters of each attempt to send a request, likewise
 //	answers.go, answers.yaml                what Envoy answers itself, in the gateway's words, likewise
-//	envoy.go, envoy.yaml, clusters.yaml     a whole configuration of Envoy
+//	envoy.go, envoy.yaml                    a whole configuration of Envoy
+//	clusters.go, clusters.yaml              the services in it, or as Envoy asks for them (xDS)
+//	envoygateway.go, envoygateway.yaml      the policies for Envoy Gateway
 //	istio.go, istio.yaml                    the objects for Istio
 //	istio_patches.go, istio_patches.yaml    the patches of its EnvoyFilter
 //	istio_check.go                          what would not work with them
