@@ -149,10 +149,13 @@ func (k *istioCheck) virtualService(v resource.Object[*networkingv1.VirtualServi
 	}
 }
 
-// visibility checks whom an object is exported to, which counts by the gateway's namespace.
-func (k *istioCheck) visibility(o interface {
+// objectAt is what all kinds of resource.Object have in common here.
+type objectAt interface {
 	At(s diag.Severity, field, what, remedy string) diag.Diagnostic
-}, exportTo []string) {
+}
+
+// visibility checks whom an object is exported to, which counts by the gateway's namespace.
+func (k *istioCheck) visibility(o objectAt, exportTo []string) {
 	if k.options.GatewayNamespace != istio.DefaultNamespace && len(exportTo) > 0 && !slices.Contains(exportTo, "*") {
 		k.add(o.At(diag.Error, "spec.exportTo", fmt.Sprintf("Istio looks at it for a gateway in %s, and Remora for one in %s: they could come to different services", k.options.GatewayNamespace, istio.DefaultNamespace),
 			`leave exportTo away, or write "*"`))
