@@ -18,11 +18,19 @@ func (x *exchange) requestPiece(piece []byte, end bool) {
 			x.echo(wire.RequestBody, held, false)
 			x.echo(wire.RequestBody, piece, end)
 		}
+	case !x.hold(len(piece)):
+		x.refuse(noRoom)
 	default:
 		if x.held = append(x.held, piece...); end {
 			x.bodyEnded(true)
 		}
 	}
+}
+
+// hold counts bytes of a body that are to be held, and reports whether there may be so many.
+func (x *exchange) hold(n int) bool {
+	x.heldBytes += int64(n)
+	return x.s.held.Add(int64(n)) <= maxHeld
 }
 
 // bodyEnded decides with the body that is held, and gives it back. end says that no trailers follow.

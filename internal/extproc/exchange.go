@@ -32,12 +32,13 @@ type exchange struct {
 	refused bool // Envoy was told to answer with a problem: it does not listen any more
 	decided bool // Decide was called, and Release was not
 
-	in    wire.Request  // the message that is answered
-	first []byte        // the stream's first message, which view aliases until the decision
-	held  []byte        // of a body in pieces, until it has been decided
-	reply wire.Response // the answer that is made
-	text  []byte        // what strings of reply alias
-	out   []byte        // where answers go
+	in        wire.Request  // the message that is answered
+	first     []byte        // the stream's first message, which view aliases until the decision
+	held      []byte        // of a body in pieces, until it has been decided
+	heldBytes int64         // as Server.held counts them
+	reply     wire.Response // the answer that is made
+	text      []byte        // what strings of reply alias
+	out       []byte        // where answers go
 }
 
 // modes is what Envoy's first message says of how the others come.
@@ -45,13 +46,17 @@ type modes struct {
 	request, response wire.BodyMode
 }
 
-// maxKept is the bytes of a buffer that is kept for the next request.
-const maxKept = 16 << 10
+// maxKept is the bytes of a buffer that is kept for the next request, maxHeaders the number of headers that there is room for.
+const (
+	maxKept    = 16 << 10
+	maxHeaders = 256
+)
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
 var (
 	errBodyMode = status.Error(codes.FailedPrecondition, "the request's body is needed, and does not come in a way that it can be read: set request_body_mode to NONE, BUFFERED or FULL_DUPLEX_STREAMED in the filter's processing_mode")
+	errFull     = status.Error(codes.ResourceExhausted, "there are far more requests in flight than there may be")
 	errPaused   = status.Error(codes.Unavailable, "there is no configuration in force yet")
 	errBad      = status.Error(codes.Internal, "a message is no ProcessingRequest")
 )
@@ -60,6 +65,9 @@ var (
 func (s *Server) open(call rpc.Call) (rpc.Handler, error) {
 	if s.paused.Load() {
 		return nil, errPaused
+	}
+	if s.stats.streams.Load() >= 2*s.maxRequests {
+		return nil, errFull
 	}
 	port, err := s.portOf(call)
 	if err != nil {
@@ -82,6 +90,7 @@ func (x *exchange) Message(m, to []byte) ([]byte, error) {
 	x.out = to
 	err := x.s.guarded(func() error { return x.take(m) })
 	to, x.out = x.out, nil
+	x.in.Clear() // the request may go on for long, and this may be a large body
 	return to, err
 }
 
@@ -117,6 +126,7 @@ func (x *exchange) End() {
 func (x *exchange) end() (isWhole bool) {
 	s := x.s
 	s.stats.streams.Add(-1)
+	x.forget()
 	err := s.guarded(func() error {
 		if x.decided {
 			s.engine.Release(&x.dec, s.now())
@@ -125,11 +135,6 @@ func (x *exchange) end() (isWhole bool) {
 	})
 	if err != nil {
 		return false
-	}
-	x.forget()
-	x.in.Clear()
-	if cap(x.first) > maxKept {
-		x.first = nil
 	}
 	x.s, x.modes = nil, modes{}
 	x.begun, x.refused, x.decided = false, false, false
@@ -146,6 +151,16 @@ func (x *exchange) forget() {
 	x.view.Headers = headers
 	x.scan.Reset(nil)
 	x.plan, x.path, x.id = affinity.Plan{}, "", ""
+	if cap(headers) > maxHeaders {
+		x.view.Headers = nil
+	}
+	if x.first = x.first[:0]; cap(x.first) > maxKept {
+		x.first = nil
+	}
+	if x.heldBytes > 0 {
+		x.s.held.Add(-x.heldBytes)
+		x.heldBytes = 0
+	}
 	if x.held = x.held[:0]; cap(x.held) > maxKept {
 		x.held = nil
 	}
@@ -325,5 +340,6 @@ func (x *exchange) decide(how passing) {
 var (
 	badPath      = problem.Problem{Code: problem.BadPath, Detail: "The path of the request has a character, or an escape of one, that a path must not have."}
 	onlyTrailers = problem.Problem{Code: problem.MalformedJSON, Detail: "The body, which is JSON by its content type, is empty, and trailers follow it; leave them out."}
+	noRoom       = problem.Problem{Code: problem.Overloaded, Detail: "The bodies of too many requests have to be read at a time; try again."}
 	overloaded   = problem.Problem{Code: problem.Overloaded, Detail: "There are as many requests in flight as there may be; try again."}
 )

@@ -37,16 +37,16 @@ const (
 
 // answer begins an answer to a message.
 func (x *exchange) answer(to wire.Kind) *wire.Response {
-	r := &x.reply
-	*r = wire.Response{Kind: to, Set: r.Set[:0], Remove: r.Remove[:0], Metadata: r.Metadata[:0]}
+	x.reply.Kind = to
 	x.text = x.text[:0]
-	return r
+	return &x.reply
 }
 
 // say sends the answer that was begun last.
 func (x *exchange) say() {
 	start := len(x.out)
 	x.out = rpc.End(x.reply.Append(rpc.Begin(x.out)), start)
+	x.reply.Clear()
 }
 
 // pass answers a message that goes on as it came.

@@ -41,7 +41,7 @@ const RetriesMetadata = "x-remora-retries"
 const (
 	maxConnections   = 4096    // Envoy opens one for each of its workers, and more when one is full of streams
 	maxMessage       = 2 << 20 // bytes: a body as large as Envoy buffers by default (1 MiB), or its headers
-	maxHeld          = 1 << 30 // bytes of unfinished messages and of answers that are not taken, of all requests
+	maxHeld          = 1 << 30 // bytes of unfinished messages and of answers that are not taken, of all requests; of bodies in pieces as well
 	maxMetadata      = 64 << 10
 	handshakeTimeout = 10 * time.Second
 	pingAfter        = 30 * time.Second // without a sign of life from Envoy
@@ -84,6 +84,7 @@ type Server struct {
 	rpc    *rpc.Server
 	health *health.Server
 	paused atomic.Bool
+	held   atomic.Int64 // bytes of bodies in pieces that are not decided yet
 	stats  stats
 }
 

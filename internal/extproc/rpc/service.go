@@ -17,8 +17,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// maxRunning is the number of goroutines that services may have for one connection.
-const maxRunning = 4096
+// maxRunning is the number of goroutines that services may have for one connection: checks of health, and peers that share a table.
+const maxRunning = 256
 
 // service is one that was registered as with grpc-go.
 type service struct {

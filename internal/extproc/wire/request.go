@@ -91,7 +91,7 @@ func (r *Request) Read(message []byte) error {
 
 // Clear drops what r holds of a message, and keeps its memory for the next one, unless that is much.
 func (r *Request) Clear() {
-	clear(r.Headers[:cap(r.Headers)])
+	clear(r.Headers)
 	if cap(r.Headers) > maxKept {
 		r.Headers = nil
 	}

@@ -21,6 +21,14 @@ type Response struct {
 	Immediate *Immediate // in place of all above
 }
 
+// Clear drops what r holds of a request, and keeps its memory for the next one.
+func (r *Response) Clear() {
+	clear(r.Set)
+	clear(r.Remove)
+	clear(r.Metadata)
+	*r = Response{Set: r.Set[:0], Remove: r.Remove[:0], Metadata: r.Metadata[:0]}
+}
+
 // SetHeader puts a field in place of all fields of its name, or beside them.
 type SetHeader struct {
 	Name, Value string
