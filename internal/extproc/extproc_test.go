@@ -33,8 +33,13 @@ const buffered = filterv3.ProcessingMode_BUFFERED
 // newEngine makes an engine with the use case: backend-1 has a replica, backend-2 has none.
 func newEngine(t *testing.T) *affinity.Engine {
 	t.Helper()
+	return engineOf(t, doortest.Config([]string{"127.0.1.1:8080"}, nil))
+}
+
+func engineOf(t *testing.T, c affinity.Config) *affinity.Engine {
+	t.Helper()
 	e := affinity.New(affinity.Options{Store: session.NewTable(session.Options{})})
-	snapshot, err := affinity.Compile(doortest.Config([]string{"127.0.1.1:8080"}, nil))
+	snapshot, err := affinity.Compile(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -256,6 +261,18 @@ func TestWhatEnvoyIsTold(t *testing.T) {
 				t.Errorf("got\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(c.want, "\n\t"))
 			}
 		})
+	}
+}
+
+// TestOtherSpellingsOfWhatDecidesAreTakenAway has headers that CGI makes the same as one that decides, or that says where the body ends.
+func TestOtherSpellingsOfWhatDecidesAreTakenAway(t *testing.T) {
+	c := doortest.Config([]string{"127.0.1.1:8080"})
+	c.Listeners[0].Promote = append(c.Listeners[0].Promote, affinity.Promotion{Field: "room", Header: "x-room"})
+	stream := open(t, connect(t, serve(t, extproc.Config{Engine: engineOf(t, c)})))
+	got := say(t, stream, headers(true, buffered, "target", "backend-1", "x-room", "1", "x_room", "2", "content_length", "3", "transfer_encoding", "chunked", "x_other", "4"))
+	const want = "headers, body not wanted, x-remora-endpoint=127.0.1.1:8080, x-remora-service=backend-1, no x_room, no content_length, no transfer_encoding, route anew"
+	if got[0] != want {
+		t.Errorf("got\n\t%s\nwant\n\t%s", got[0], want)
 	}
 }
 

@@ -148,8 +148,9 @@ func (x *exchange) isForged(name string) bool {
 		return (isInternal(name) || name == svc.SessionHeader || name == x.s.endpointHeader) && !x.isOurs(name)
 	}
 	real := strings.ReplaceAll(name, "_", "-")
-	return isInternal(real) || strings.HasPrefix(real, "x-forwarded-") || real == "x-request-id" ||
-		real == svc.SessionHeader || real == svc.Key.Name || x.isOurs(real)
+	return isInternal(real) || strings.HasPrefix(real, "x-forwarded-") || real == "x-request-id" || real == "content-length" ||
+		real == "transfer-encoding" || real == svc.SessionHeader || real == svc.Key.Name || real == x.s.endpointHeader ||
+		x.s.engine.Promotes(x.port, real)
 }
 
 // isOurs reports whether the answer sets a field.
