@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -12,7 +13,9 @@ import (
 	"syscall"
 	"testing"
 
+	configuration "github.com/remora-proxy/remora/internal/config"
 	"github.com/remora-proxy/remora/internal/envoytest"
+	"github.com/remora-proxy/remora/internal/istiotest"
 )
 
 // load is clients that send requests one after the other, each on a connection of its own that stays open, until it is stopped.
@@ -106,17 +109,42 @@ func (g *served) decided() (n int) {
 	return n
 }
 
+// generated is what the program writes for a proxy.
+func generated(t *testing.T, args ...string) string {
+	t.Helper()
+	path, err := binary()
+	must(t, err)
+	text, err := exec.Command(path, append([]string{"generate"}, args...)...).Output()
+	must(t, err)
+	return string(text)
+}
+
 // Two processors, of which one dies or hangs under load: what fails is at most the requests whose headers that one had seen and whose
 // body was on its way to it, one for each client. Envoy finds out by itself that it is back. On a machine that is too busy, Envoy may give
 // up on a connection to a processor that is well: it counts those, and each costs as many requests at most.
 func TestOneOfTwoProcessorsFails(t *testing.T) {
 	const clients = 8
+	envoy := func(t *testing.T, config string, processors ...string) (addr, admin string) {
+		e := envoytest.Start(t, generated(t, "envoy", "-f", config, "--port", "80=0", "--envoy-admin", "127.0.0.1:0",
+			"--processor", processors[0], "--processor", processors[1]))
+		return e.Addr, e.Admin
+	}
+	istio := func(t *testing.T, config string, processors ...string) (addr, admin string) {
+		set, _, list := (&configuration.Loader{Paths: []string{config}}).Load()
+		must(t, list.Err())
+		text := generated(t, "istio", "-f", config, "--replicas", "2")
+		g := istiotest.Start(t, &istiotest.Mesh{Set: set, Generated: text, Processors: processors})
+		return g.Addr, g.Admin
+	}
 	for _, test := range []struct {
 		name   string
 		signal syscall.Signal
+		gate   func(t *testing.T, config string, processors ...string) (addr, admin string)
 	}{
-		{"it is killed", syscall.SIGKILL},
-		{"it hangs", syscall.SIGSTOP},
+		{"it is killed", syscall.SIGKILL, envoy},
+		{"it hangs", syscall.SIGSTOP, envoy},
+		{"it is killed, under Istio", syscall.SIGKILL, istio},
+		{"it hangs, under Istio", syscall.SIGSTOP, istio},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -126,13 +154,8 @@ func TestOneOfTwoProcessorsFails(t *testing.T) {
 			must(t, os.WriteFile(key, []byte("000102030405060708090a0b0c0d0e0f"), 0o600))
 			first, at := processor(t, "-f", config, "--hash-key-file", key, "--listen", "127.0.0.1:0")
 			second, other := processor(t, "-f", config, "--hash-key-file", key, "--listen", "127.0.0.1:0")
-			path, err := binary()
-			must(t, err)
-			text, err := exec.Command(path, "generate", "envoy", "-f", config, "--port", "80=0", "--envoy-admin", "127.0.0.1:0",
-				"--processor", at, "--processor", other).Output()
-			must(t, err)
-			envoy := envoytest.Start(t, string(text))
-			l := startLoad(t, "http://"+envoy.Addr, clients)
+			gate, admin := test.gate(t, config, at, other)
+			l := startLoad(t, "http://"+gate, clients)
 			l.until(func() bool { return first.decided() > 100 && second.decided() > 100 })
 
 			first.signal(test.signal)
@@ -147,7 +170,7 @@ func TestOneOfTwoProcessorsFails(t *testing.T) {
 			}
 			l.until(func() bool { return first.decided() >= before+100 })
 			ok, failed := l.end()
-			losses := stat(t, envoy, "cluster.remora.http2.keepalive_timeout")
+			losses := lostConnections(t, admin)
 			if test.signal == syscall.SIGKILL {
 				losses++
 			}
@@ -159,14 +182,17 @@ func TestOneOfTwoProcessorsFails(t *testing.T) {
 	}
 }
 
-// stat is one of Envoy's counters.
-func stat(t *testing.T, e *envoytest.Envoy, name string) (n int) {
+// lostConnections is how many connections to processors Envoy has given up, by its admin API.
+func lostConnections(t *testing.T, admin string) (n int) {
 	t.Helper()
-	resp, err := http.Get("http://" + e.Admin + "/stats?filter=^" + name + "$")
+	resp, err := http.Get("http://" + admin + "/stats?filter=remora.*http2.keepalive_timeout$")
 	must(t, err)
 	defer resp.Body.Close()
-	if _, err := fmt.Fscanf(resp.Body, name+": %d", &n); err != nil {
-		t.Fatalf("Envoy does not say %s: %v", name, err)
+	text, err := io.ReadAll(resp.Body)
+	must(t, err)
+	_, count, _ := strings.Cut(string(text), ": ")
+	if _, err := fmt.Sscan(count, &n); err != nil {
+		t.Fatalf("Envoy says %q: %v", text, err)
 	}
 	return n
 }

@@ -117,7 +117,7 @@ func unlabelled(set *resource.Set, c *affinity.Config) []serviceName {
 	var out []serviceName
 	for _, s := range set.Services {
 		name := serviceName{s.Value.Namespace, s.Value.Name}
-		if s.Value.Labels[istio.DrainingLabel] == "" && routed[name.host()] {
+		if !istio.KeepsDraining(s.Value.Labels) && routed[name.host()] {
 			out = append(out, name)
 		}
 	}

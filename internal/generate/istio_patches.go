@@ -39,6 +39,9 @@ func (w *workload) envoyFilter(c *affinity.Config, o *IstioOptions) envoyFilter 
 	p.add("attempts", attemptFilters(sessionHeaders(p.config)))
 	p.add("answers", answers())
 	p.splits()
+	if o.Replicas > 1 {
+		p.add("processors", o.host())
+	}
 	return f
 }
 

@@ -56,6 +56,9 @@ type Options struct {
 // (Istio 1.32; pilot/pkg/xds/endpoints: endpoint_builder.go). Its other use, a cookie, needs PILOT_ENABLE_PERSISTENT_SESSION_FILTER.
 const DrainingLabel = "istio.io/persistent-session"
 
+// KeepsDraining reports whether a Service with these labels has DrainingLabel.
+func KeepsDraining(labels map[string]string) bool { return labels[DrainingLabel] != "" }
+
 // Compile makes the configuration of the set. When the list has errors, the configuration must not be used.
 func Compile(set *resource.Set, o Options) (affinity.Config, diag.List) {
 	c := &compiler{

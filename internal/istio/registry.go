@@ -106,7 +106,7 @@ func (r *registry) didYouMean(host string) string {
 func (c *compiler) readService(r *registry, o resource.Object[*corev1.Service]) {
 	s := &service{
 		host: o.Value.Name + "." + o.Value.Namespace + "." + clusterDomain, namespace: o.Value.Namespace,
-		object: o, name: o.Name(), pos: o.Where.Locate("metadata.name"), labelled: o.Value.Labels[DrainingLabel] != "",
+		object: o, name: o.Name(), pos: o.Where.Locate("metadata.name"), labelled: KeepsDraining(o.Value.Labels),
 	}
 	if o.Value.Spec.Type == corev1.ServiceTypeExternalName {
 		c.errorAt(o, "spec.type", "type ExternalName is not supported", "write a ServiceEntry with resolution: DNS")

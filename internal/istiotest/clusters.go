@@ -103,7 +103,7 @@ func (t *target) cluster() (*clusterv3.Cluster, error) {
 		CommonLbConfig: &clusterv3.Cluster_CommonLbConfig{HealthyPanicThreshold: &typev3.Percent{}},
 	}
 	t.describe(c)
-	if _, keeps := t.service.Value.Labels[istio.DrainingLabel]; keeps {
+	if istio.KeepsDraining(t.service.Value.Labels) {
 		c.CommonLbConfig.OverrideHostStatus = &corev3.HealthStatusSet{Statuses: []corev3.HealthStatus{
 			corev3.HealthStatus_HEALTHY, corev3.HealthStatus_DRAINING, corev3.HealthStatus_UNKNOWN, corev3.HealthStatus_DEGRADED,
 		}}
@@ -144,6 +144,7 @@ func (t *target) applyPolicy(c *clusterv3.Cluster) {
 	if o == nil {
 		return
 	}
+	c.CommonLbConfig.HealthyPanicThreshold.Value = float64(o.GetMinHealthPercent())
 	never, always := wrapperspb.UInt32(0), wrapperspb.UInt32(100)
 	c.OutlierDetection = &clusterv3.OutlierDetection{
 		Consecutive_5Xx: o.GetConsecutive_5XxErrors(), EnforcingConsecutive_5Xx: always,
@@ -223,8 +224,7 @@ func (t *target) status(c *discoveryv1.EndpointConditions) corev3.HealthStatus {
 	if c.Ready == nil || *c.Ready {
 		return corev3.HealthStatus_HEALTHY
 	}
-	_, keeps := t.service.Value.Labels[istio.DrainingLabel]
-	if keeps && c.Serving != nil && *c.Serving && c.Terminating != nil && *c.Terminating {
+	if istio.KeepsDraining(t.service.Value.Labels) && c.Serving != nil && *c.Serving && c.Terminating != nil && *c.Terminating {
 		return corev3.HealthStatus_DRAINING
 	}
 	return corev3.HealthStatus_UNHEALTHY

@@ -46,7 +46,7 @@ func (m *Mesh) resources() (*resources, error) {
 	out.listener, _ = proto.Clone(d.listeners[0]).(*listenerv3.Listener)
 	all := targets(m.Set)
 	for _, t := range all {
-		if err := out.add(t, t.endpoints(m.Set)); err != nil {
+		if err := out.add(t, t.endpoints(m.Set), g.patches); err != nil {
 			return nil, err
 		}
 	}
@@ -56,7 +56,7 @@ func (m *Mesh) resources() (*resources, error) {
 		}
 		a, err := t.processors(m.Processors)
 		if err == nil {
-			err = out.add(t, a)
+			err = out.add(t, a, g.patches)
 		}
 		if err != nil {
 			return nil, err
@@ -72,11 +72,12 @@ func (m *Mesh) resources() (*resources, error) {
 	return out, nil
 }
 
-func (r *resources) add(t *target, a *endpointv3.ClusterLoadAssignment) error {
+func (r *resources) add(t *target, a *endpointv3.ClusterLoadAssignment, patches []*patch) error {
 	c, err := t.cluster()
 	if err != nil {
 		return err
 	}
+	patchCluster(c, t, patches)
 	r.clusters, r.endpoints = append(r.clusters, c), append(r.endpoints, a)
 	return nil
 }

@@ -5,14 +5,17 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/remora-proxy/remora/internal/affinity"
 	"github.com/remora-proxy/remora/internal/config"
@@ -122,8 +125,8 @@ func TestWhatIsMadeOfTheUseCaseIsWhatARealIstiodMade(t *testing.T) {
 }
 
 // TestWithTheFiltersThatAreWrittenIstioStandsAsInTheTrial compares with what a real istiod made of the EnvoyFilters of the trial.
-// There were fewer filters, with other names, fewer attempts to find another host for a retry, and no answers of Envoy's own in Remora's
-// words; everything else must be the same.
+// There were fewer filters, with other names, fewer attempts to find another host for a retry, no answers of Envoy's own in Remora's
+// words, and nothing about processors that hang, or all fail; everything else must be the same.
 func TestWithTheFiltersThatAreWrittenIstioStandsAsInTheTrial(t *testing.T) {
 	const service = "kind: Service\nmetadata: {name: backend-1, namespace: default"
 	set, c := useCase(t, service, service+", labels: {istio.io/persistent-session: remora}")
@@ -136,6 +139,18 @@ func TestWithTheFiltersThatAreWrittenIstioStandsAsInTheTrial(t *testing.T) {
 	same(t, "the routes", got.routes, want.routes[0])
 	same(t, "the cluster of backend-1", got.clusters[0], named(t, want.clusters, got.clusters[0].Name))
 	processor := named(t, want.clusters, "outbound|9002||picker.default.svc.cluster.local")
+	processor.CommonLbConfig.HealthyPanicThreshold.Value = 1
+	http2 := &httpv3.HttpProtocolOptions{}
+	const options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+	if err := processor.TypedExtensionProtocolOptions[options].UnmarshalTo(http2); err != nil {
+		t.Fatal(err)
+	}
+	http2.GetExplicitHttpConfig().GetHttp2ProtocolOptions().ConnectionKeepalive = &corev3.KeepaliveSettings{
+		Interval: durationpb.New(200 * time.Millisecond), Timeout: durationpb.New(300 * time.Millisecond),
+	}
+	if err := processor.TypedExtensionProtocolOptions[options].MarshalFrom(http2); err != nil {
+		t.Fatal(err)
+	}
 	same(t, "the cluster of the processor", renamed(t, got.clusters[3]), processor)
 
 	trial := map[string]string{"picker.strip": "remora.strip", "picker.ext_proc": "remora.ext_proc", "picker.session": "remora.session", "picker.hide": "remora.hide"}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
@@ -29,6 +30,7 @@ type patch struct {
 	filter    *hcmv3.HttpFilter
 	listener  *listenerv3.Listener
 	route     *routev3.Route
+	cluster   *clusterv3.Cluster
 }
 
 // readPatch checks a patch and reads its value. What is not written by Remora is an error.
@@ -54,6 +56,9 @@ func readPatch(in *networking.EnvoyFilter_EnvoyConfigObjectPatch) (*patch, error
 	case networking.EnvoyFilter_HTTP_ROUTE:
 		p.route = &routev3.Route{}
 		value, operations = p.route, []networking.EnvoyFilter_Patch_Operation{networking.EnvoyFilter_Patch_MERGE, networking.EnvoyFilter_Patch_INSERT_FIRST}
+	case networking.EnvoyFilter_CLUSTER:
+		p.cluster = &clusterv3.Cluster{}
+		value, operations = p.cluster, []networking.EnvoyFilter_Patch_Operation{networking.EnvoyFilter_Patch_MERGE}
 	default:
 		return nil, fmt.Errorf("applyTo %s is not known here", p.applyTo)
 	}
@@ -183,6 +188,17 @@ func (p *patch) insert(into *hcmv3.HttpConnectionManager, in *networking.EnvoyFi
 	}
 	into.HttpFilters = slices.Insert(into.HttpFilters, at, filter)
 	return nil
+}
+
+// patchCluster applies the patches to the cluster of a target.
+func patchCluster(c *clusterv3.Cluster, t *target, patches []*patch) {
+	for _, p := range patches {
+		m := p.match.GetCluster()
+		if p.cluster != nil && (m.GetName() == "" || m.GetName() == c.GetName()) && (m.GetService() == "" || m.GetService() == t.host()) &&
+			(m.GetPortNumber() == 0 || m.GetPortNumber() == uint32(t.port.Port)) && (m.GetSubset() == "" || m.GetSubset() == t.subset.GetName()) {
+			proto.Merge(c, p.cluster)
+		}
+	}
 }
 
 // fitsRoutes reports whether a patch is for a gateway's route configuration. Its name is http.PORT, with the port that the
