@@ -17,20 +17,21 @@ import (
 // exchange is one request, and the handler of its stream: Plan, wait for the body, Decide, and Release exactly once. It is used again for
 // other requests, with its buffers.
 type exchange struct {
-	s       *Server
-	port    uint16 // of the Gateway's server
-	over    bool   // there are as many requests in flight as there may be
-	retries bool   // the stream's metadata has RetriesMetadata
-	view    affinity.Request
-	scan    fields.Scanner
-	dec     affinity.Decision
-	plan    affinity.Plan // its Spec is nil unless the body is waited for
-	path    string        // as Envoy has it, without the query
-	id      string        // x-request-id
-	modes   modes
-	begun   bool // the request's headers came
-	refused bool // Envoy was told to answer with a problem: it does not listen any more
-	decided bool // Decide was called, and Release was not
+	s        *Server
+	port     uint16 // of the Gateway's server
+	over     bool   // there are as many requests in flight as there may be
+	retries  bool   // the stream's metadata has RetriesMetadata
+	view     affinity.Request
+	scan     fields.Scanner
+	dec      affinity.Decision
+	plan     affinity.Plan // its Spec is nil unless the body is waited for
+	path     string        // as Envoy has it, without the query
+	id       string        // x-request-id
+	modes    modes
+	begun    bool // the request's headers came
+	reported bool // the stream is about a request that another stream decided
+	refused  bool // Envoy was told to answer with a problem: it does not listen any more
+	decided  bool // Decide was called, and Release was not
 
 	in        wire.Request  // the message that is answered
 	first     []byte        // the stream's first message, which view aliases until the decision
@@ -104,7 +105,7 @@ func (x *exchange) take(m []byte) error {
 		return errBad
 	}
 	switch {
-	case !x.begun && x.isReport():
+	case !x.begun && !x.reported && x.isReport():
 		x.report()
 	case !x.begun && x.over:
 		x.refuse(overloaded)
@@ -137,7 +138,7 @@ func (x *exchange) end() (isWhole bool) {
 		return false
 	}
 	x.s, x.modes = nil, modes{}
-	x.begun, x.refused, x.decided = false, false, false
+	x.begun, x.reported, x.refused, x.decided = false, false, false, false
 	x.dec = affinity.Decision{Promoted: x.dec.Promoted}
 	return true
 }

@@ -74,7 +74,7 @@ func (x *exchange) isReport() bool {
 // whatever the report says.
 func (x *exchange) report() {
 	s := x.s
-	x.begun = true
+	x.reported = true
 	s.stats.reports.Add(1)
 	used := x.used()
 	text, _ := x.metadata(MetadataNamespace, PickMetadata)
