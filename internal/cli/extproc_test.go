@@ -24,7 +24,7 @@ func envoyFor(t *testing.T, processor string, backends replicas, flags ...string
 	args := []string{"generate", "envoy", "-f", configure(t, backends), "--port", "80=0", "--envoy-admin", "127.0.0.1:0", "--processor", processor}
 	config, err := exec.Command(path, append(args, flags...)...).Output()
 	must(t, err)
-	return string(config)
+	return envoytest.Patient(string(config))
 }
 
 // startEnvoy runs such an Envoy, and returns its URL.

@@ -60,7 +60,7 @@ func newEnvoyDoor(t *testing.T, change ...string) *envoyDoor {
 			t.Fatalf("the configuration does not have %q once", change[i])
 		}
 	}
-	d.addr = envoytest.Start(t, strings.NewReplacer(change...).Replace(text)).Addr
+	d.addr = envoytest.Start(t, envoytest.Patient(strings.NewReplacer(change...).Replace(text))).Addr
 	return d
 }
 

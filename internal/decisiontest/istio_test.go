@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/remora-proxy/remora/internal/config"
 	"github.com/remora-proxy/remora/internal/decisiontest"
@@ -48,7 +49,7 @@ func (d *istioDoor) Load(t *testing.T, files map[string]string) {
 	if list.HasErrors() {
 		t.Fatal(list)
 	}
-	o := generate.IstioOptions{Namespace: "remora-system", GatewayNamespace: "istio-system", Image: "remora:latest", Replicas: 1}
+	o := generate.IstioOptions{Namespace: "remora-system", GatewayNamespace: "istio-system", Image: "remora:latest", Replicas: 1, MessageTimeout: time.Minute}
 	if list := generate.CheckIstio(set, &c.Config, o); list.HasErrors() {
 		t.Fatal(list)
 	}

@@ -210,7 +210,7 @@ func outcomeOf(resp *http.Response) decisiontest.Outcome {
 // settle waits until the front door has released all requests but those that are held: the client may be faster than that.
 func (d *wireDoor) settle(t *testing.T) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; runtime.Gosched() {
+	for deadline := time.Now().Add(time.Minute); ; runtime.Gosched() {
 		inFlight := 0
 		for _, ep := range d.engine.EndpointStats(d.instant()) {
 			inFlight += ep.InFlight

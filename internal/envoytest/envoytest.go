@@ -1,5 +1,5 @@
 // Package envoytest runs a real Envoy for tests: the binary that `make envoy` fetches, with a static configuration. It knows
-// nothing of what the configuration says. A test that needs it fails where the binary is missing.
+// nothing of what the configuration says, but for the time limits in it (Patient). A test that needs it fails where the binary is missing.
 package envoytest
 
 import (
@@ -23,6 +23,9 @@ const Version = "1.40.0"
 
 // patience is how long an Envoy may take to start, on a machine under load.
 const patience = 60 * time.Second
+
+// maxLine bounds a line of Envoy's log, in bytes: one that is longer would end the reading of all, and Envoy would hang in writing more.
+const maxLine = 16 << 20
 
 // Envoy is a running Envoy.
 type Envoy struct {
@@ -62,6 +65,18 @@ func Validate(t testing.TB, config string) {
 	if out, err := exec.Command(Binary(t), "--mode", "validate", "-c", write(t, config)).CombinedOutput(); err != nil {
 		t.Fatalf("Envoy refuses the configuration: %v\n%s", err, out)
 	}
+}
+
+// Patient gives the processor of a configuration that Remora prints as much time for an answer, and for a handshake, as a test has: what
+// a deployment should wait for is less than what may pass on a machine under load.
+func Patient(config string) string {
+	return strings.NewReplacer(
+		"message_timeout: 1s", "message_timeout: 60s",
+		"connect_timeout: 0.25s", "connect_timeout: 60s",
+		"connection_keepalive: {interval: 10s, timeout: 5s}", "connection_keepalive: {interval: 10s, timeout: 60s}",
+		"connection_keepalive: {interval: 0.2s, timeout: 0.3s}", "connection_keepalive: {interval: 10s, timeout: 60s}",
+		"{timeout: 0.5s, interval: 1s,", "{timeout: 60s, interval: 1s,",
+	).Replace(config)
 }
 
 // Start runs an Envoy with a configuration (YAML) that has one listener, until the test has ended. It gets an admin API where the
@@ -126,6 +141,7 @@ func (e *Envoy) Kill(t testing.TB) {
 // follow keeps the log and tells when Envoy has started: its event loop, and its workers, which wait for what they depend on (the
 // first health checks, xDS).
 func (e *Envoy) follow(lines *bufio.Scanner, started chan<- struct{}) {
+	lines.Buffer(nil, maxLine)
 	waiting := []string{"starting main dispatch loop", "starting workers"}
 	for lines.Scan() {
 		e.mu.Lock()

@@ -24,7 +24,7 @@ import (
 )
 
 // patience is how long a test waits for what must happen.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // bodyModes are the ways in which the processor works.
 var bodyModes = []struct {
@@ -45,7 +45,7 @@ var fullDuplex = []string{
 	"response_body_mode: NONE", "response_body_mode: FULL_DUPLEX_STREAMED",
 }
 
-// configure is what `remora generate envoy` prints for c, with a listener on a free port.
+// configure is what `remora generate envoy` prints for c, with a listener on a free port and long time limits.
 func configure(t *testing.T, c *affinity.Config, processors ...string) string {
 	t.Helper()
 	anyPort := netip.MustParseAddrPort("127.0.0.1:0")
@@ -55,7 +55,7 @@ func configure(t *testing.T, c *affinity.Config, processors ...string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return text
+	return envoytest.Patient(text)
 }
 
 // door is an Envoy, its processor, and the engine behind it, whose time stands still until it is set.

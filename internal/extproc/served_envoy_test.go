@@ -18,7 +18,7 @@ import (
 	"github.com/remora-proxy/remora/internal/session"
 )
 
-// fleet is replicas that can be stopped and started again. Each says in its responses who it is and what it was told.
+// fleet is replicas that can be stopped and started again, on an address that nobody else listens on, so that nobody is there meanwhile. Each says in its responses who it is and what it was told.
 type fleet struct {
 	addrs   []string
 	servers map[string]*http.Server
@@ -29,7 +29,10 @@ func newFleet(t *testing.T, n int) *fleet {
 	t.Helper()
 	f := &fleet{servers: map[string]*http.Server{}, header: map[string]string{}}
 	for range n {
-		ln := listen(t)
+		ln, err := net.Listen("tcp", "127.0.10.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
 		f.addrs = append(f.addrs, ln.Addr().String())
 		f.serve(ln)
 	}
@@ -226,11 +229,7 @@ func TestAHostThatEnvoyDoesNotKnow(t *testing.T) {
 func TestAHostThatIsNoReplicaOfTheService(t *testing.T) {
 	f := newFleet(t, 2)
 	c := doortest.Config(f.addrs[:1])
-	_, port, err := net.SplitHostPort(f.addrs[1])
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := newDoor(t, c, inEnvoy(t, f.addrs[0]), strings.Replace(inEnvoy(t, f.addrs[0]), portOf(t, f.addrs[0]), port, 1))
+	d := newDoor(t, c, inEnvoy(t, f.addrs[0]), inEnvoy(t, f.addrs[1]))
 	for range 2 {
 		d.expect(t, "ann", f.addrs[1], "new") // the session's own replica has not heard of it
 	}
@@ -283,10 +282,11 @@ func TestAReplicaThatDoesNotAnswerConnections(t *testing.T) {
 // hanging is an address that takes no connection and refuses none.
 func hanging(t *testing.T) string {
 	t.Helper()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
+	syscall.CloseOnExec(fd)
 	t.Cleanup(func() { syscall.Close(fd) })
 	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
 		t.Fatal(err)
@@ -381,14 +381,9 @@ func TestAReportThatFailsFailsNoResponse(t *testing.T) {
 // inEnvoy is the line of an address in the configuration that a door gives its Envoy.
 func inEnvoy(t *testing.T, addr string) string {
 	t.Helper()
-	return "        - endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: " + portOf(t, addr) + "}}}\n"
-}
-
-func portOf(t *testing.T, addr string) string {
-	t.Helper()
-	_, port, err := net.SplitHostPort(addr)
+	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return port
+	return "        - endpoint: {address: {socket_address: {address: " + host + ", port_value: " + port + "}}}\n"
 }

@@ -54,9 +54,9 @@ func load(t *testing.T, text string) (*resource.Set, *affinity.Config) {
 	return set, &compiled.Config
 }
 
-// options are those of a `remora generate istio` without flags, changed by change.
+// options are those of a `remora generate istio` without flags but for one that is for machines under load, changed by change.
 func options(change func(*generate.IstioOptions)) generate.IstioOptions {
-	o := generate.IstioOptions{Namespace: "remora-system", GatewayNamespace: "istio-system", Image: "remora:latest", Replicas: 1}
+	o := generate.IstioOptions{Namespace: "remora-system", GatewayNamespace: "istio-system", Image: "remora:latest", Replicas: 1, MessageTimeout: time.Minute}
 	if change != nil {
 		change(&o)
 	}

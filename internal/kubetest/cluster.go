@@ -7,11 +7,12 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -43,7 +44,7 @@ func Start(t testing.TB, o Options) *Cluster {
 	if why := isolated(); why != "" {
 		t.Fatal(why)
 	}
-	c := &Cluster{binary: binary(t), dir: t.TempDir(), port: freePort(t, "10.0.0.1"), client: newClient(t)}
+	c := &Cluster{binary: binary(t), dir: t.TempDir(), port: newPort(), client: newClient(t)}
 	c.Server = "https://10.0.0.1:" + c.port
 	c.writeKeys(t)
 	c.startEtcd(t)
@@ -64,7 +65,7 @@ func (c *Cluster) file(name string) string { return filepath.Join(c.dir, name) }
 
 func (c *Cluster) startEtcd(t testing.TB) {
 	t.Helper()
-	client, peer := "http://127.0.0.1:"+freePort(t, "127.0.0.1"), "http://127.0.0.1:"+freePort(t, "127.0.0.1")
+	client, peer := "http://127.0.0.1:"+newPort(), "http://127.0.0.1:"+newPort()
 	c.etcd = client
 	p := startProcess(t, c.binary, "etcd", "--data-dir", c.file("etcd"), "--unsafe-no-fsync", "--log-level", "error",
 		"--listen-client-urls", client, "--advertise-client-urls", client,
@@ -88,7 +89,7 @@ func (c *Cluster) StopServer() { c.apiserver.kill() }
 
 func (c *Cluster) startPart(t testing.TB, name string, args ...string) {
 	t.Helper()
-	port := freePort(t, "127.0.0.1")
+	port := newPort()
 	p := startProcess(t, c.binary, append([]string{
 		name, "--kubeconfig=" + c.Kubeconfig, "--leader-elect=false",
 		"--bind-address=127.0.0.1", "--secure-port=" + port, "--cert-dir=" + c.file(name),
@@ -151,17 +152,11 @@ func write(t testing.TB, path, text string) {
 	}
 }
 
-// freePort is a port of an address that nobody listens on. Nobody else is in the network namespace to take it.
-func freePort(t testing.TB, ip string) string {
-	t.Helper()
-	l, err := net.Listen("tcp", ip+":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
-}
+// firstPort is below the ports that the kernel takes for clients (32768 and higher): none of them can be in the way of a part that starts
+// later, or again.
+const firstPort = 20_000
+
+var portsTaken atomic.Uint32
+
+// newPort is a port that nobody else has: nobody else is in the network namespace, and each is given once.
+func newPort() string { return strconv.Itoa(firstPort + int(portsTaken.Add(1))) }
