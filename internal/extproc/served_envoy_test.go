@@ -370,7 +370,8 @@ func TestAReportThatFailsFailsNoResponse(t *testing.T) {
 	f := newFleet(t, 2)
 	c := doortest.Config(f.addrs)
 	const reports = "                  \"@type\": type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor\n                  grpc_service:\n                    envoy_grpc: {cluster_name: "
-	d := newDoor(t, c, reports+"remora}", reports+`"`+c.Services[0].Name+`"}`)
+	const limit = " # for so long the response may wait"
+	d := newDoor(t, c, reports+"remora}", reports+`"`+c.Services[0].Name+`"}`, "message_timeout: 60s"+limit, "message_timeout: 0.25s"+limit)
 	at := d.ask(t, "ann").addr
 	f.stop(at)
 	for range 2 { // the session does not follow, and each attempt says that it is not at home
