@@ -112,8 +112,8 @@ func (g *served) decided() (n int) {
 // slowed makes Envoy's time limits for a processor of which there are several a multiple of what is printed, in the same order: on a
 // machine under load the one that is well may be as slow as one that hangs is.
 var slowed = strings.NewReplacer(
-	"connection_keepalive: {interval: 0.2s, timeout: 0.3s}", "connection_keepalive: {interval: 1s, timeout: 3s}",
-	"{timeout: 0.5s, interval: 1s,", "{timeout: 4s, interval: 1s,",
+	"interval: 0.2s", "interval: 1s", "timeout: 0.3s", "timeout: 3s", // pings
+	"{timeout: 0.5s, interval: 1s,", "{timeout: 4s, interval: 1s,", // health checks
 	"message_timeout: 1s", "message_timeout: 60s",
 )
 
