@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -55,5 +56,30 @@ func TestAClientWithoutAHostCannotSayWhichItWas(t *testing.T) {
 	w.send("GET / HTTP/1.0\ntarget: backend-1\nx-forwarded-host: evil.example\n\n")
 	if head := backend.conn().head(); slices.ContainsFunc(head, func(line string) bool { return strings.Contains(line, "evil") }) {
 		t.Errorf("the replica got %q", head)
+	}
+}
+
+// The body promotes x-user: a client's spelling of it must not reach a server that makes the same of both, as a header or as a trailer,
+// whether or not the body has the field.
+func TestSpellingsOfPromotedHeadersDoNotGoOn(t *testing.T) {
+	backend := newReplica(t)
+	r := start(t, services{{backend.addr}})
+	w := r.dial()
+	for _, body := range []string{`{"username":"ann","target":"backend-1"}`, `{"target":"backend-1"}`} {
+		w.send("POST / HTTP/1.1\nHost: gw\nContent-Type: application/json\nx_user: evil\nTransfer-Encoding: chunked\nConnection: close\n\n" +
+			strconv.FormatInt(int64(len(body)), 16) + "\n" + body + "\n0\nx_user: evil\nx-user: evil\nx_remora_session: evil\ncontent_length: 1\nx-sum: abc\n\n")
+		b := backend.conn()
+		lines := append(b.head(), b.head()...) // the second ends with the trailers
+		for _, line := range lines {
+			if strings.Contains(line, "evil") || strings.HasPrefix(line, "content_length") {
+				t.Errorf("with %s the replica got %q", body, line)
+			}
+		}
+		if !slices.Contains(lines, "x-sum: abc") {
+			t.Errorf("the replica got %q, without x-sum", lines)
+		}
+		b.send("HTTP/1.1 200 OK\nContent-Length: 0\nConnection: close\n\n")
+		w.expect(200, "")
+		w = r.dial()
 	}
 }

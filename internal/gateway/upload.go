@@ -37,30 +37,28 @@ func (x *exchange) send() {
 	x.limit()
 }
 
-// dropAliases drops fields that some servers take for those that the gateway sets: CGI and what comes from it (WSGI, PHP) make "-" and
-// "_" in names the same.
+// dropAliases drops fields that some servers take for those that the gateway sets, or for those that decide.
 func (x *exchange) dropAliases(o *http1.RequestOptions) {
 	for i := range x.req.Fields {
-		name := x.req.Fields[i].Name
-		if strings.IndexByte(name, '_') < 0 {
-			continue
-		}
-		real := strings.ReplaceAll(name, "_", "-")
-		isSet := func(h route.Header) bool { return h.Name == real }
-		if strings.HasPrefix(real, o.DropPrefix) || strings.HasPrefix(real, "x-forwarded-") || real == "x-request-id" ||
-			real == x.dec.Service.SessionHeader || real == x.dec.Service.Key.Name || slices.ContainsFunc(o.Set, isSet) ||
-			slices.Contains(x.w.http.Protected, real) || real == "content-length" || real == "transfer-encoding" {
+		if name := x.req.Fields[i].Name; strings.IndexByte(name, '_') >= 0 && x.passesForOurs(name) {
 			o.Drop = append(o.Drop, name)
 		}
 	}
 }
 
+// passesForOurs reports whether a server could take a name for that of a header which the gateway sets or which decides: CGI and what
+// comes from it (WSGI, PHP) make "-" and "_" in names the same.
+func (x *exchange) passesForOurs(name string) bool {
+	real := strings.ReplaceAll(name, "_", "-")
+	return strings.HasPrefix(real, x.w.requestOptions.DropPrefix) || strings.HasPrefix(real, "x-forwarded-") || real == "x-request-id" ||
+		real == "content-length" || real == "transfer-encoding" ||
+		real == x.dec.Service.SessionHeader || real == x.dec.Service.Key.Name ||
+		x.w.engine.Promotes(x.view.Port, real) || slices.Contains(x.w.http.Protected, real)
+}
+
 // trailers are the trailers that go on: none that a server which makes headers of them could take for the gateway's words.
 func (x *exchange) trailers() []route.Header {
-	bad := func(h route.Header) bool {
-		return strings.HasPrefix(h.Name, "x-remora-") || h.Name == x.dec.Service.SessionHeader || h.Name == x.dec.Service.Key.Name ||
-			slices.ContainsFunc(x.dec.Promoted, func(p route.Header) bool { return p.Name == h.Name })
-	}
+	bad := func(h route.Header) bool { return x.passesForOurs(h.Name) }
 	if !slices.ContainsFunc(x.reqBody.Trailers, bad) {
 		return x.reqBody.Trailers
 	}
