@@ -14,6 +14,8 @@ LINTER   := .cache/bin/golangci-lint
 # internal/kubetest has the same version, and a test compares them.
 KUBERNETES   := $(shell sed -n 's|^\tk8s.io/kubernetes v||p' test/kubernetes/go.mod)
 CONTROLPLANE := .cache/controlplane-$(KUBERNETES)
+CONTROLPLANE_VERSION := $(foreach set,gitVersion=v$(KUBERNETES) \
+	gitMajor=$(word 1,$(subst ., ,$(KUBERNETES))) gitMinor=$(word 2,$(subst ., ,$(KUBERNETES))),-X k8s.io/component-base/version.$(set))
 
 build: ## build bin/remora, a static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/remora ./cmd/remora
@@ -37,10 +39,7 @@ controlplane: $(CONTROLPLANE) ## the Kubernetes control plane that tests run, bu
 # Built once for each version: about seven minutes on two cores whose build cache is empty. The version is what it calls itself.
 $(CONTROLPLANE): test/kubernetes/go.mod test/kubernetes/go.sum test/kubernetes/main.go
 	@echo "building the control plane for tests (once)"
-	cd test/kubernetes && CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o ../../$@ -ldflags '-s -w \
-		-X k8s.io/component-base/version.gitVersion=v$(KUBERNETES) \
-		-X k8s.io/component-base/version.gitMajor=$(word 1,$(subst ., ,$(KUBERNETES))) \
-		-X k8s.io/component-base/version.gitMinor=$(word 2,$(subst ., ,$(KUBERNETES)))' .
+	cd test/kubernetes && CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o ../../$@ -ldflags "-s -w $(CONTROLPLANE_VERSION)" .
 	@touch $@
 
 generate: .cache/bin/controller-gen ## write what is made from the types in api/: the CustomResourceDefinition and the DeepCopy methods
