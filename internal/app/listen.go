@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/remora-proxy/remora/internal/admin"
+	"github.com/remora-proxy/remora/internal/diag"
 )
 
 // addresses says where to listen for the ports of the Gateways' servers, and refuses two ports at one address.
@@ -74,6 +75,60 @@ func (p openPorts) open(want map[uint16]netip.AddrPort) (openPorts, error) {
 		opened[port] = l
 	}
 	return opened, nil
+}
+
+// place says where c's ports are listened for, and opens those that are new. With files, a port that cannot be had refuses c as a whole.
+func (p *program) place(c *Loaded) (map[uint16]netip.AddrPort, openPorts, error) {
+	switch {
+	case p.gateway == nil: // Envoy has the ports
+		return nil, nil, nil
+	case p.source.cluster != nil:
+		return p.placeEach(c)
+	}
+	addresses, err := p.o.Ports.addresses(p.o.Bind, c.Ports)
+	if err != nil {
+		return nil, nil, err
+	}
+	opened, err := p.ports.open(addresses)
+	return addresses, opened, err
+}
+
+// placeEach is place for a cluster, where the Gateways have many owners: a port that cannot be had is left out, which c's findings say, and
+// is tried again with the next load. It is an error only when the program begins without any.
+func (p *program) placeEach(c *Loaded) (map[uint16]netip.AddrPort, openPorts, error) {
+	addresses, opened, unserved := map[uint16]netip.AddrPort{}, openPorts{}, map[uint16]string{}
+	var served, fresh []uint16
+	for _, port := range slices.Sorted(slices.Values(c.Ports)) {
+		if _, ok := p.ports[port]; ok {
+			served = append(served, port)
+		} else {
+			fresh = append(fresh, port)
+		}
+	}
+	var failed error
+	var had []uint16
+	for _, port := range slices.Concat(served, fresh) { // what is new does not take the place of what is there
+		all, err := p.o.Ports.addresses(p.o.Bind, append(slices.Clone(had), port))
+		var l openPorts
+		if err == nil {
+			l, err = p.ports.open(map[uint16]netip.AddrPort{port: all[port]})
+		}
+		if err != nil {
+			failed, unserved[port] = err, err.Error()
+			if p.unserved[port] != err.Error() {
+				p.log.Error("a port is not served", "port", port, "error", err)
+			}
+			c.Diagnostics.Add(diag.Diagnostic{Severity: diag.Error, What: err.Error(), Remedy: "until then the port is not served"})
+			continue
+		}
+		had, addresses[port] = append(had, port), all[port]
+		maps.Copy(opened, l)
+	}
+	p.unserved = unserved
+	if p.current == nil && len(opened) == 0 && failed != nil {
+		return nil, nil, failed
+	}
+	return addresses, opened, nil
 }
 
 func (p openPorts) close() {

@@ -1,6 +1,10 @@
 package app
 
 import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -8,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/remora-proxy/remora/internal/affinity"
+	"github.com/remora-proxy/remora/internal/gateway"
+	"github.com/remora-proxy/remora/internal/kube"
 	"github.com/remora-proxy/remora/internal/route"
 )
 
@@ -62,6 +68,50 @@ func TestWhenOnePortCannotBeOpenedNoneIs(t *testing.T) {
 		t.Errorf("port 81 was left open: %v", err)
 	}
 	opened.close()
+}
+
+// TestInAClusterAPortThatCannotBeHadHoldsUpNoOther: whoever owns that Gateway must not freeze the configuration of all others.
+func TestInAClusterAPortThatCannotBeHadHoldsUpNoOther(t *testing.T) {
+	loopback := netip.MustParseAddr("127.0.0.1")
+	busy, err := openPorts{}.open(map[uint16]netip.AddrPort{1: netip.AddrPortFrom(loopback, 0)})
+	must(t, err)
+	defer busy.close()
+	taken := netip.MustParseAddrPort(busy[1].Addr().String()).Port()
+	var log bytes.Buffer
+	p := &program{
+		o: Options{Bind: loopback, Ports: Ports{80: 0, 81: taken, 82: 0}}, log: slog.New(slog.NewTextHandler(&log, nil)),
+		source: source{cluster: &kube.Cluster{}}, gateway: &gateway.Gateway{}, ports: openPorts{},
+	}
+	if _, _, err := p.place(&Loaded{Ports: []uint16{81}}); err == nil || !strings.Contains(err.Error(), "is in use") {
+		t.Errorf("at the start, without any port: %v", err)
+	}
+	log.Reset()
+	p.unserved = nil
+	for range 2 {
+		c := &Loaded{Ports: []uint16{80, 81}}
+		addresses, opened, err := p.place(c)
+		must(t, err)
+		maps.Copy(p.ports, opened)
+		if _, ok := addresses[80]; !ok || len(addresses) != 1 || len(p.ports) != 1 {
+			t.Errorf("the addresses are %v, open are %v", addresses, p.ports)
+		}
+		if text := fmt.Sprint(c.Diagnostics); len(c.Diagnostics) != 1 || !strings.Contains(text, "is in use by another process") || !strings.Contains(text, "until then the port is not served") {
+			t.Errorf("the findings are %s", text)
+		}
+		if n := strings.Count(log.String(), "a port is not served"); n != 1 {
+			t.Errorf("it is in the log %d times:\n%s", n, &log)
+		}
+		p.current = c
+	}
+	defer p.ports.close()
+
+	at := netip.MustParseAddrPort(p.ports[80].Addr().String()).Port()
+	p.o.Ports = Ports{80: at, 79: at} // as 80 and 8080 by default
+	addresses, opened, err := p.place(&Loaded{Ports: []uint16{79, 80}})
+	must(t, err)
+	if _, ok := addresses[80]; !ok || len(addresses) != 1 || len(opened) != 0 {
+		t.Errorf("a port that is served gave way to a new one: %v", addresses)
+	}
 }
 
 func TestAnAddressOfAnotherMachineIsRefusedWithTheFlag(t *testing.T) {

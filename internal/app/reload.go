@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -56,14 +55,7 @@ func (p *program) reload(ctx context.Context, why string) {
 // apply makes c the configuration. Its new ports are opened first, since that can fail; they are served when it is in force, and
 // then the ports that it does not have are closed.
 func (p *program) apply(c *Loaded) error {
-	var addresses map[uint16]netip.AddrPort // without a gateway there are none: Envoy has them
-	if p.gateway != nil {
-		var err error
-		if addresses, err = p.o.Ports.addresses(p.o.Bind, c.Ports); err != nil {
-			return err
-		}
-	}
-	opened, err := p.ports.open(addresses)
+	addresses, opened, err := p.place(c)
 	if err != nil {
 		return err
 	}
@@ -141,7 +133,7 @@ func (p *program) protect(configurations ...*Loaded) {
 // readdress applies the configuration in force with the addresses that DNS gives now.
 func (p *program) readdress() {
 	next := p.source.compile(p.current.Set)
-	next.Sources = p.current.Sources
+	next.Sources, next.Refused = p.current.Sources, p.current.Refused
 	if next.Diagnostics.HasErrors() {
 		p.log.Error("new addresses are not used", "error", next.Diagnostics.Err())
 		return

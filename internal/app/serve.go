@@ -52,6 +52,7 @@ type program struct {
 	envoys      []admin.Listener         // of the processor
 	current     *Loaded                  // the configuration in force
 	said        map[diag.Diagnostic]bool // the findings of the last load of a cluster
+	unserved    map[uint16]string        // of a cluster's ports: why
 	access      *accesslog.Writer        // nil: none
 }
 

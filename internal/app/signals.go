@@ -63,6 +63,9 @@ func (p *program) sayStopping(ctx context.Context) {
 // load loads the configuration; nil says that ctx has ended. Files are not read nor compiled any faster for that, so such a
 // load is left to end by itself.
 func (p *program) load(ctx context.Context) *Loaded {
+	if ctx.Err() != nil { // a load may still be on its way
+		return nil
+	}
 	loaded := make(chan *Loaded, 1)
 	go func() { loaded <- p.source.load(ctx) }()
 	select {
