@@ -199,6 +199,39 @@ func TestAWebSocketHoldsItsSessionAtTheReplicaThatStoodIn(t *testing.T) {
 	d.expect(t, "ann", f.other(dead), "existing") // the handshake has told it that the session moved
 }
 
+// TestAClientCannotHaveItsRequestTriedAgain is about clients that Envoy takes for internal ones, and whose word on retries it would obey.
+func TestAClientCannotHaveItsRequestTriedAgain(t *testing.T) {
+	var addrs []string
+	for range 2 {
+		addrs = append(addrs, replica(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }))
+	}
+	const remote = "use_remote_address: true"
+	d := newDoor(t, doortest.Config(addrs), remote, "internal_address_config: {cidr_ranges: [{address_prefix: 127.0.0.0, prefix_len: 8}]}\n          "+remote)
+	d.ask(t, "ann")
+	before, err := d.engine.Session("backend-1", "ann", d.now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.ask(t, "ann", "X-Envoy-Retry-On", "5xx", "X-Envoy-Max-Retries", "5")
+	after, err := d.engine.Session("backend-1", "ann", d.now())
+	if err != nil || after.Endpoint != before.Endpoint || after.Diverted != nil {
+		t.Errorf("the session was at %s, and is shown as %+v, %v", before.Endpoint, after, err)
+	}
+}
+
+// TestFaultInjectionIsSwitchedOff has an Envoy whose runtime does so: requests without a decision still get 503.
+func TestFaultInjectionIsSwitchedOff(t *testing.T) {
+	f := newFleet(t, 1)
+	d := newDoor(t, doortest.Config(f.addrs), "overload_manager:", `layered_runtime:
+  layers:
+  - name: faults
+    static_layer: {fault.http.abort.abort_percent: 0, fault.http.abort.http_status: 200, fault.http.max_active_faults: 0}
+overload_manager:`, "allow_mode_override: true", "allow_mode_override: false")
+	if got := d.ask(t, "ann"); got.status != http.StatusServiceUnavailable {
+		t.Errorf("a request whose body was not read got %v", got)
+	}
+}
+
 func TestASessionThatBeginsOnADeadReplicaBeginsOnItsSubstitute(t *testing.T) {
 	f := newFleet(t, 2)
 	d := newDoor(t, doortest.Config(f.addrs))

@@ -21,6 +21,13 @@ type filterOptions struct {
 	MessageTimeout time.Duration // for one answer of the processor; 0: one second
 }
 
+// attemptHeaders are the request headers by which an internal client of Envoy's says how often, when and for how long its request is to be tried
+// (Envoy's documentation of the router filter, "HTTP headers (consumed)").
+var attemptHeaders = []string{
+	"x-envoy-hedge-on-per-try-timeout", "x-envoy-max-retries", "x-envoy-retriable-header-names", "x-envoy-retriable-status-codes",
+	"x-envoy-retry-grpc-on", "x-envoy-retry-on", "x-envoy-upstream-rq-per-try-timeout-ms", "x-envoy-upstream-rq-timeout-ms",
+}
+
 // filters is filters.yaml: Envoy's HTTP filters for Remora as a YAML sequence, in their order, without the router that has to follow.
 func filters(o filterOptions) string {
 	if o.MessageTimeout == 0 {
@@ -32,9 +39,10 @@ func filters(o filterOptions) string {
 		EndpointHeader, ServiceHeader, PortMetadata string
 		MetadataNamespace, PickMetadata             string
 		RetriesMetadata, PickedHeader               string
+		AttemptHeaders                              []string
 	}{
 		o, seconds(o.MessageTimeout), extproc.EndpointHeader, extproc.ServiceHeader, extproc.PortMetadata,
-		extproc.MetadataNamespace, extproc.PickMetadata, extproc.RetriesMetadata, extproc.PickedKey,
+		extproc.MetadataNamespace, extproc.PickMetadata, extproc.RetriesMetadata, extproc.PickedKey, attemptHeaders,
 	})
 }
 

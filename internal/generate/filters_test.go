@@ -1,10 +1,12 @@
 package generate
 
 import (
+	"maps"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -48,6 +50,33 @@ func TestFilters(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzScalar asserts that a string stays one, and the same, where it stands in templates: as a key, as a value, and as a value in flow style.
+func FuzzScalar(f *testing.F) {
+	for _, s := range []string{"", "a", "istio: x\n  evil", "true", "1", "~", "- a", "# a", "a # b", "{{x}}", "a}, b: {c", "'\"", "%x", "\x01\u2028\x7f\t\r\n", "é", "0x1", "2026-11-23", "<<", "=", "|"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if !utf8.ValidString(s) || len(s) > 512 { // names that were read from YAML; a key has at most 1,024 characters
+			return
+		}
+		text, err := scalar(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got struct {
+			Block map[string]string `yaml:"block"`
+			Flow  map[string]string `yaml:"flow"`
+		}
+		page := "block:\n  " + text + ": " + text + "\nflow: {x: " + text + ", y: " + text + "}\n"
+		if err := yaml.Unmarshal([]byte(page), &got); err != nil {
+			t.Fatalf("%v in\n%s", err, page)
+		}
+		if !maps.Equal(got.Block, map[string]string{s: s}) || !maps.Equal(got.Flow, map[string]string{"x": s, "y": s}) {
+			t.Errorf("%q is read as %q in\n%s", s, got, page)
+		}
+	})
 }
 
 func TestFiltersStandInTheOrderThatIsNeeded(t *testing.T) {

@@ -2,9 +2,7 @@ package generate
 
 import (
 	"fmt"
-	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -16,10 +14,10 @@ import (
 // envoyFilter is one EnvoyFilter of istio.yaml.
 type envoyFilter struct {
 	Name    string
-	gateway string   // namespace-name of the first Gateway that it is for
-	Labels  []string // of the gateway's pods, as YAML
-	Order   []string // of the HTTP filters
-	Patches []string // as YAML
+	gateway string            // namespace-name of the first Gateway that it is for
+	Labels  map[string]string // of the gateway's pods
+	Order   []string          // of the HTTP filters
+	Patches []string          // as YAML
 }
 
 // bufferLimit is what Envoy holds of a body by itself, in bytes.
@@ -28,10 +26,7 @@ const bufferLimit = 1 << 20
 // envoyFilter makes the patches for the gateway's pods.
 func (w *workload) envoyFilter(c *affinity.Config, o *IstioOptions) envoyFilter {
 	first := w.gateways[0].Value
-	f := envoyFilter{Name: "remora", gateway: first.Namespace + "-" + first.Name}
-	for _, name := range slices.Sorted(maps.Keys(w.labels)) {
-		f.Labels = append(f.Labels, name+": "+strconv.Quote(w.labels[name]))
-	}
+	f := envoyFilter{Name: "remora", gateway: first.Namespace + "-" + first.Name, Labels: w.labels}
 	p := patcher{workload: w, config: c, options: o, out: &f}
 	p.httpFilters()
 	p.bodies()

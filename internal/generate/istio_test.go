@@ -2,6 +2,7 @@ package generate
 
 import (
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"go.yaml.in/yaml/v3"
 	"golang.org/x/tools/txtar"
 
 	"github.com/remora-proxy/remora/internal/affinity"
@@ -164,4 +166,28 @@ func documents(text string, kinds []string) string {
 		}
 	}
 	return strings.Join(kept, "\n---\n") + "\n"
+}
+
+// TestTheLabelsOfPodsAreOnlyLabels has a selector that tries to be more.
+func TestTheLabelsOfPodsAreOnlyLabels(t *testing.T) {
+	labels := map[string]string{"istio: x\n  evil": "gate\"way\n\x01{{.}}", "app": "true"}
+	archive := txtar.Parse([]byte("-- gateway.yaml --\napiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: gw}\nspec:\n" +
+		`  selector: {"istio: x\n  evil": "gate\"way\n\x01{{.}}", app: "true"}` + "\n  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]\n"))
+	set, c, text := compile(t, archive)
+	if c == nil {
+		t.Fatal(text)
+	}
+	var filter struct {
+		Spec struct {
+			Selector struct {
+				Labels map[string]string `yaml:"labels"`
+			} `yaml:"workloadSelector"`
+		} `yaml:"spec"`
+	}
+	if err := yaml.Unmarshal([]byte(documents(Istio(set, c, IstioOptions{Namespace: "r", GatewayNamespace: "g", Image: "i", Replicas: 1}), []string{"EnvoyFilter"})), &filter); err != nil {
+		t.Fatal(err)
+	}
+	if !maps.Equal(filter.Spec.Selector.Labels, labels) {
+		t.Errorf("the labels are %q, want %q", filter.Spec.Selector.Labels, labels)
+	}
 }

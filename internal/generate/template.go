@@ -3,6 +3,7 @@ package generate
 import (
 	"embed"
 	"fmt"
+	"regexp"
 	"strings"
 	"text/template"
 
@@ -29,10 +30,13 @@ func render(name string, data any) string {
 	return strings.TrimRight(out.String(), "\n")
 }
 
+// plain is what the encoder may leave without quotes. Other strings may mean something in flow style, where some of these stand.
+var plain = regexp.MustCompile(`^[A-Za-z0-9/_.][^{}\[\],?\n]*$`)
+
 // scalar is a string as YAML has it on one line, in quotes where it would be read as something else without.
 func scalar(s string) (string, error) {
 	node := yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s}
-	if strings.ContainsAny(s, "{}[],\n") { // means something in flow style, where some of these stand
+	if !plain.MatchString(s) {
 		node.Style = yaml.DoubleQuotedStyle
 	}
 	out, err := yaml.Marshal(&node)

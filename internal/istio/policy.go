@@ -93,6 +93,9 @@ var notOurs = []string{
 	"te", "trailer", "transfer-encoding", "upgrade",
 }
 
+// between are the prefixes of headers between proxies, Remora and replicas: Envoy does what some of them say, and the rest would be dropped.
+var between = []string{"x-envoy-", "x-gateway-", "x-remora-"}
+
 // checkHeader checks the name of a header that Remora sets.
 func (c *compiler) checkHeader(o policyObject, field, name string) bool {
 	switch {
@@ -100,6 +103,9 @@ func (c *compiler) checkHeader(o policyObject, field, name string) bool {
 		c.errorAt(o, field, fmt.Sprintf("%q is not the name of a header", name), "names are letters, digits, and -_.!#$%&'*+^`|~")
 	case slices.Contains(notOurs, strings.ToLower(name)):
 		c.errorAt(o, field, fmt.Sprintf("the header %s belongs to the message or the connection", name), "use a name of your own")
+	case slices.ContainsFunc(between, func(prefix string) bool { return strings.HasPrefix(strings.ToLower(name), prefix) }) &&
+		!strings.EqualFold(name, affinity.DefaultSessionHeader):
+		c.errorAt(o, field, fmt.Sprintf("the header %s is one between proxies and Remora", name), "use a name of your own, that does not begin so")
 	default:
 		return true
 	}
