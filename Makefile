@@ -54,7 +54,7 @@ generated: .cache/bin/controller-gen ## check that what is made from the types i
 	@touch $@
 
 lint: $(LINTER) ## the linters of .golangci.yml, at the version in tools/go.mod
-	$(LINTER) run ./...
+	$(LINTER) run --allow-parallel-runners ./...
 
 # Built from source once for each version; about five minutes on a machine whose build cache is empty.
 $(LINTER): tools/go.mod tools/go.sum
