@@ -107,6 +107,8 @@ func listenUnix(path string) (net.Listener, error) {
 				return nil, fmt.Errorf("remove the socket that nobody listens on any more: %w", err)
 			}
 			l, err = net.Listen("unix", path)
+		default: // another user's, or one with a full queue
+			return nil, fmt.Errorf("unix:%s, an address for Envoy, is there, and whether it is in use is not to be found out (%w); remove it if it is not, or give another path", path, dialErr)
 		}
 	}
 	if err != nil {
