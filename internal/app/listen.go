@@ -13,8 +13,8 @@ import (
 	"github.com/remora-proxy/remora/internal/diag"
 )
 
-// addresses says where to listen for the ports of the Gateways' servers, and refuses two ports at one address.
-func (p Ports) addresses(bind netip.Addr, gatewayPorts []uint16) (map[uint16]netip.AddrPort, error) {
+// Addresses says where to listen for the ports of the Gateways' servers, and refuses two ports at one address.
+func (p Ports) Addresses(bind netip.Addr, gatewayPorts []uint16) (map[uint16]netip.AddrPort, error) {
 	out := make(map[uint16]netip.AddrPort, len(gatewayPorts))
 	taken := make(map[uint16]uint16, len(gatewayPorts))
 	for _, port := range slices.Sorted(slices.Values(gatewayPorts)) {
@@ -85,7 +85,7 @@ func (p *program) place(c *Loaded) (map[uint16]netip.AddrPort, openPorts, error)
 	case p.source.cluster != nil:
 		return p.placeEach(c)
 	}
-	addresses, err := p.o.Ports.addresses(p.o.Bind, c.Ports)
+	addresses, err := p.o.Ports.Addresses(p.o.Bind, c.Ports)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -108,7 +108,7 @@ func (p *program) placeEach(c *Loaded) (map[uint16]netip.AddrPort, openPorts, er
 	var failed error
 	var had []uint16
 	for _, port := range slices.Concat(served, fresh) { // what is new does not take the place of what is there
-		all, err := p.o.Ports.addresses(p.o.Bind, append(slices.Clone(had), port))
+		all, err := p.o.Ports.Addresses(p.o.Bind, append(slices.Clone(had), port))
 		var l openPorts
 		if err == nil {
 			l, err = p.ports.open(map[uint16]netip.AddrPort{port: all[port]})

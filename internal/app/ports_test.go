@@ -41,11 +41,11 @@ func TestPortsThatAreNoPairsAreRefused(t *testing.T) {
 
 func TestTwoPortsOfTheGatewaysCannotShareOneAddress(t *testing.T) {
 	loopback := netip.MustParseAddr("127.0.0.1")
-	_, err := Ports{}.addresses(loopback, []uint16{8080, 80})
+	_, err := Ports{}.Addresses(loopback, []uint16{8080, 80})
 	if err == nil || !strings.Contains(err.Error(), "ports 80 and 8080 would both be listened for on 8080") || !strings.Contains(err.Error(), "--port 8080=PORT") {
 		t.Errorf("the error is %v", err)
 	}
-	if _, err := (Ports{80: 0, 81: 0}).addresses(loopback, []uint16{80, 81}); err != nil {
+	if _, err := (Ports{80: 0, 81: 0}).Addresses(loopback, []uint16{80, 81}); err != nil {
 		t.Errorf("two free ports: %v", err)
 	}
 }

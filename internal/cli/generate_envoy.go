@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/remora-proxy/remora/internal/affinity"
 	"github.com/remora-proxy/remora/internal/app"
 	"github.com/remora-proxy/remora/internal/generate"
 )
@@ -51,7 +52,8 @@ func newGenerateEnvoy(env Env) *cobra.Command {
 	f.StringVar(&flags.tls.Key, "processor-key", "", "file on Envoy's machine with that certificate's key")
 	required(cmd, "filename", "the configuration")
 	cmd.RunE = runs(func(*cobra.Command, []string) error {
-		if err := flags.apply(&o); err != nil {
+		bind, ports, err := flags.apply(&o)
+		if err != nil {
 			return err
 		}
 		loaded := app.Load(flags.files, env.Stdin)
@@ -61,6 +63,11 @@ func newGenerateEnvoy(env Env) *cobra.Command {
 		}
 		c, names := loaded.Named()
 		o.Names = names
+		addresses, err := ports.Addresses(bind, gatewayPorts(c))
+		if err != nil {
+			return err
+		}
+		o.Listen = func(gateway uint16) netip.AddrPort { return addresses[gateway] }
 		text, err := generate.Envoy(c, o)
 		if err != nil {
 			return err
@@ -71,30 +78,38 @@ func newGenerateEnvoy(env Env) *cobra.Command {
 	return cmd
 }
 
-// apply checks the flags and sets what follows from them.
-func (f *generateEnvoyFlags) apply(o *generate.EnvoyOptions) error {
-	bind, err := netip.ParseAddr(f.bind)
-	if err != nil {
-		return usagef("--bind %q is not an IP address; give one like 127.0.0.1, 0.0.0.0 or ::", f.bind)
+// gatewayPorts are the ports of the Gateways' servers.
+func gatewayPorts(c *affinity.Config) []uint16 {
+	var out []uint16
+	for _, l := range c.Listeners {
+		out = append(out, l.Port)
 	}
-	ports, err := app.ParsePorts(f.ports)
+	return out
+}
+
+// apply checks the flags and sets what follows from them, but for Listen, which it gives as where to listen.
+func (f *generateEnvoyFlags) apply(o *generate.EnvoyOptions) (bind netip.Addr, ports app.Ports, err error) {
+	bind, err = netip.ParseAddr(f.bind)
 	if err != nil {
-		return usagef("%v", err)
+		return bind, nil, usagef("--bind %q is not an IP address; give one like 127.0.0.1, 0.0.0.0 or ::", f.bind)
 	}
-	o.Listen = func(gateway uint16) netip.AddrPort { return netip.AddrPortFrom(bind, ports.Listen(gateway)) }
+	ports, err = app.ParsePorts(f.ports)
+	if err != nil {
+		return bind, nil, usagef("%v", err)
+	}
 	if f.admin != "off" {
 		if o.Admin, err = netip.ParseAddrPort(f.admin); err != nil {
-			return usagef("--envoy-admin %q is neither ip:port nor off; give one like 127.0.0.1:19000", f.admin)
+			return bind, nil, usagef("--envoy-admin %q is neither ip:port nor off; give one like 127.0.0.1:19000", f.admin)
 		}
 	}
 	switch t := f.tls; {
 	case t == (generate.ProcessorTLS{}):
-		return nil
+		return bind, ports, nil
 	case t.CA == "" || t.Name == "":
-		return usagef("TLS to the processor needs both --processor-ca and --processor-name")
+		return bind, nil, usagef("TLS to the processor needs both --processor-ca and --processor-name")
 	case (t.Certificate == "") != (t.Key == ""):
-		return usagef("--processor-cert and --processor-key belong together")
+		return bind, nil, usagef("--processor-cert and --processor-key belong together")
 	}
 	o.TLS = &f.tls
-	return nil
+	return bind, ports, nil
 }

@@ -1,0 +1,32 @@
+package cli
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+// TestTwoPortsAtOneAddressAreRefused has a Gateway whose ports 80 and 8080 would both be listened for on 8080, which Envoy refuses.
+func TestTwoPortsAtOneAddressAreRefused(t *testing.T) {
+	const gateway = `
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: gw}
+spec:
+  servers:
+  - {port: {number: 80, name: http, protocol: HTTP}, hosts: ["*"]}
+  - {port: {number: 8080, name: other, protocol: HTTP}, hosts: ["*"]}
+`
+	run := func(args ...string) (status int, out, said string) {
+		var stdout, stderr bytes.Buffer
+		status = Main("v0.0.0", append([]string{"generate", "envoy", "-f", "-"}, args...), Env{Stdin: strings.NewReader(gateway), Stdout: &stdout, Stderr: &stderr})
+		return status, stdout.String(), stderr.String()
+	}
+	status, out, said := run()
+	if status == exitOK || out != "" || !strings.Contains(said, "ports 80 and 8080 would both be listened for on 8080") || !strings.Contains(said, "--port 8080=PORT") {
+		t.Errorf("status %d, said %s", status, said)
+	}
+	if status, out, said = run("--port", "8080=8090"); status != exitOK || !strings.Contains(out, "port_value: 8090") {
+		t.Errorf("with another port: status %d, said %s", status, said)
+	}
+}
