@@ -83,6 +83,7 @@ func (e *Engine) claim(dec *Decision, now session.Instant) {
 			switch outcome {
 			case session.Bound:
 				e.told.drop(dec.key)
+				e.trails.drop(dec.key)
 				dec.Endpoint, dec.Session, dec.held = ep, SessionNew, true
 				return
 			case session.Full:

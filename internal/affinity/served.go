@@ -2,6 +2,7 @@ package affinity
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/remora-proxy/remora/internal/session"
 )
@@ -177,6 +178,7 @@ type trail struct {
 
 // trails remembers, for people who ask, the sessions that followed a proxy to another endpoint and are still there.
 type trails struct {
+	n  atomic.Int64 // len(m): requests pay one atomic load while there are none
 	mu sync.Mutex
 	m  map[session.Key]trail
 }
@@ -191,6 +193,7 @@ func (t *trails) add(k session.Key, new trail) {
 		t.m = make(map[session.Key]trail)
 	}
 	t.m[k] = new
+	t.n.Store(int64(len(t.m)))
 }
 
 // get is the trail of a session that is at an endpoint.
@@ -201,11 +204,15 @@ func (t *trails) get(k session.Key, at session.EndpointID) (trail, bool) {
 	return got, ok && got.to == at
 }
 
-// drop forgets a session, which has moved for another reason.
+// drop forgets a session, which has moved for another reason, or ended and begun anew.
 func (t *trails) drop(k session.Key) {
+	if t.n.Load() == 0 {
+		return
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.m, k)
+	t.n.Store(int64(len(t.m)))
 }
 
 // forget drops the sessions for which over says so.
@@ -217,4 +224,5 @@ func (t *trails) forget(over func(session.Key, session.EndpointID) bool) {
 			delete(t.m, k)
 		}
 	}
+	t.n.Store(int64(len(t.m)))
 }

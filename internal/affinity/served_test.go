@@ -241,3 +241,23 @@ func TestEjectionsGrowUntilAMinuteIsQuiet(t *testing.T) {
 		}
 	}
 }
+
+// TestASessionThatBeginsAnewWasNotDiverted has a session that ends where a proxy had taken it, and another one that begins there before
+// a sweep has passed.
+func TestASessionThatBeginsAnewWasNotDiverted(t *testing.T) {
+	p := newProxied(t)
+	dec, pick := p.decide("ann", affinity.SessionNew)
+	to := p.other(dec.Endpoint.Addr)
+	p.report(pick, affinity.Used{Addr: to, Attempts: 2}, affinity.Retry, affinity.Followed)
+	p.end(dec)
+	p.now = p.now.Add(time.Hour)
+	for _, addr := range p.addrs {
+		p.engine.Drain(addr, addr != to, p.now)
+	}
+	if at := p.serve("ann", affinity.SessionNew); at != to {
+		t.Fatalf("the session is at %s, want %s", at, to)
+	}
+	if view, err := p.engine.Session(pick.Service, "ann", p.now); err != nil || view.Diverted != nil {
+		t.Errorf("the session is shown as %+v, %+v, %v", view, view.Diverted, err)
+	}
+}
