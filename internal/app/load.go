@@ -43,7 +43,7 @@ func Load(files []string, stdin io.Reader) *Loaded { return LoadWith(files, stdi
 
 // LoadWith is Load for what is not meant to run here as it is.
 func LoadWith(files []string, stdin io.Reader, o config.Options) *Loaded {
-	s := source{loader: &config.Loader{Paths: files, Stdin: stdin}, options: o}
+	s := source{loader: &config.Loader{Paths: files, Stdin: stdin, Proxied: o.Proxied}, options: o}
 	return s.load(context.Background())
 }
 

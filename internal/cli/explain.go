@@ -34,6 +34,7 @@ const paperNote = "a gateway has sessions and a hash key of its own, so it may c
 func newExplain(version string, env Env) *cobra.Command {
 	var hashKeyFile string
 	var flags explainFlags
+	var options config.Options
 	cmd := &cobra.Command{
 		Use:   "explain {-f PATH… | --kubernetes | --gateway URL} [flags]",
 		Short: "Say where a request would go, and why",
@@ -45,10 +46,12 @@ running gateway (--gateway, or $REMORA_GATEWAY) from the sessions that it has. N
 or is renewed, and the key is not stored. A request that would be refused is explained as well, with exit status 0.`,
 		Example: `  remora explain -f examples/hit-backend --path /hit_backend --body '{"username":"user","target":"backend-1"}'
   remora explain -f examples/hit-backend --header 'target: backend-2' --header 'x-user: kaleeswaran'
+  remora explain --kubernetes --istio --host shop.example.com --path /cart
   remora explain --gateway ` + admin.DefaultAddress + ` --method POST --body @request.json -o json`,
 		Args: noArgs,
 	}
 	source := addSource(cmd)
+	addIstio(cmd, &options)
 	g := addGateway(cmd, env, "ask the running gateway with this admin API, http://host:port, in place of reading files")
 	f := cmd.Flags()
 	f.StringArrayVarP(&flags.headers, "header", "H", nil, "header of the request, 'name: value'; repeatable")
@@ -70,6 +73,8 @@ or is renewed, and the key is not stored. A request that would be refused is exp
 			return usagef("give the configuration with -f or --kubernetes, or a running gateway with --gateway")
 		case given && g.url != "":
 			return usagef("give either a configuration with -f or --kubernetes, or a running gateway with --gateway: the one knows no sessions, the other has its own configuration")
+		case !given && options.Proxied:
+			return usagef("--istio says how files or a cluster's objects are read; a running gateway has read its own")
 		case flags.port < 1 || flags.port > 65535:
 			return usagef("--port %d is not in 1 to 65535", flags.port)
 		}
@@ -79,7 +84,7 @@ or is renewed, and the key is not stored. A request that would be refused is exp
 		}
 		var trace *affinity.Trace
 		if given {
-			trace, err = explainOnPaper(cmd.Context(), version, env, source, hashKeyFile, req)
+			trace, err = explainOnPaper(cmd.Context(), version, env, source, options, hashKeyFile, req)
 		} else {
 			trace, err = explainBy(cmd.Context(), g, req)
 		}
@@ -115,8 +120,8 @@ func explainBy(ctx context.Context, g *gatewayFlag, req *admin.ExplainRequest) (
 }
 
 // explainOnPaper asks an engine made from files, or from the objects of a cluster.
-func explainOnPaper(ctx context.Context, version string, env Env, source *sourceFlags, hashKeyFile string, req *admin.ExplainRequest) (*affinity.Trace, error) {
-	loaded, err := source.load(ctx, version, env, config.Options{})
+func explainOnPaper(ctx context.Context, version string, env Env, source *sourceFlags, o config.Options, hashKeyFile string, req *admin.ExplainRequest) (*affinity.Trace, error) {
+	loaded, err := source.load(ctx, version, env, o)
 	if err != nil {
 		return nil, err
 	}

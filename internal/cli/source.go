@@ -44,6 +44,14 @@ func (s *sourceFlags) given(cmd *cobra.Command) (bool, error) {
 	return len(s.files) > 0, nil
 }
 
+// istioUsage is the usage of --istio wherever a configuration is compiled for the processor behind Istio's Envoy.
+const istioUsage = "the Envoy is Istio's: accept what it does by itself, such as timeouts, retries, rewrites and TLS"
+
+// addIstio adds --istio to a command that judges a source without running it.
+func addIstio(cmd *cobra.Command, o *config.Options) {
+	cmd.Flags().BoolVar(&o.Proxied, "istio", false, istioUsage+", as remora extproc --istio")
+}
+
 // required refuses to run a command without a source.
 func (s *sourceFlags) required(cmd *cobra.Command) error {
 	given, err := s.given(cmd)

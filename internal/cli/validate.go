@@ -14,6 +14,7 @@ import (
 
 func newValidate(version string, env Env) *cobra.Command {
 	var strict bool
+	var options config.Options
 	cmd := &cobra.Command{
 		Use:   "validate {-f PATH… | --kubernetes}",
 		Short: "Check a configuration without running it",
@@ -28,17 +29,18 @@ Exit status: 0 valid, warnings included; 1 invalid, or with --strict a warning; 
 		Example: `  remora validate -f examples/hit-backend
   remora validate -f routes/ -f endpoints.yaml --strict
   remora validate --kubernetes --namespace shop
+  remora validate --kubernetes --istio
   kubectl get gateways.networking.istio.io,virtualservices,destinationrules,services,endpointslices -o yaml | remora validate -f -`,
 		Args: noArgs,
 	}
 	source := addSource(cmd)
 	draining := addDraining(cmd, "draining")
+	addIstio(cmd, &options)
 	cmd.Flags().BoolVar(&strict, "strict", false, "fail on warnings as well")
 	cmd.RunE = runs(func(cmd *cobra.Command, _ []string) error {
 		if err := source.required(cmd); err != nil {
 			return err
 		}
-		var options config.Options
 		if err := draining(&options.DrainingLabelled); err != nil {
 			return err
 		}

@@ -27,6 +27,8 @@ type Loader struct {
 	Paths []string
 	// Stdin is what the path "-" reads, once: later loads use the same bytes.
 	Stdin io.Reader
+	// Proxied says that a proxy reads the same objects (see Options): kinds of Istio's that are for it alone are left out.
+	Proxied bool
 
 	stdin   []byte
 	stdinIn bool
@@ -41,6 +43,7 @@ type Sources struct {
 // Load reads all objects. When the list has errors, the set lacks the objects that they are about and must not be used.
 func (l *Loader) Load() (*resource.Set, Sources, diag.List) {
 	ld := newLoad()
+	ld.proxied = l.Proxied
 	r := ld.report
 	var sources Sources
 	for _, f := range l.files(r) {
@@ -59,6 +62,7 @@ func (l *Loader) Load() (*resource.Set, Sources, diag.List) {
 // load is the state of one Load.
 type load struct {
 	report  *reporter
+	proxied bool
 	set     *resource.Set
 	defined map[identity]diag.Position
 	unused  map[string]*leftOut // by apiVersion and kind

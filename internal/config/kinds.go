@@ -85,6 +85,12 @@ func isRefused(group, kind string) bool {
 	return is && (which == "" || which == kind)
 }
 
+// isForProxy reports whether a kind that is refused is one by which Istio tells its proxies what to do beside the routes. Where such a
+// proxy forwards the requests, it carries that out, and Remora has no part in it.
+func isForProxy(group string) bool {
+	return group == istioGroup || group == "security.istio.io" || group == "extensions.istio.io"
+}
+
 // objectPointer is a pointer to T that is an API object.
 type objectPointer[T any] interface {
 	*T

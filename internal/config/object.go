@@ -101,9 +101,12 @@ func (ld *load) other(path string, n *node, apiVersion, kind string, named *use)
 		refuse("kind", "unknown kind "+quoted(kind)+" of "+quoted(apiVersion), "there is only "+v1alpha1.Kind)
 	case kind == "Endpoints" && group == "":
 		refuse("kind", "Endpoints are not supported", "write an EndpointSlice ("+discoveryGroup+"/v1)")
-	case isRefused(group, kind):
-		refuse("kind", fmt.Sprintf("%s (%s) is not supported yet", abbreviated(kind), abbreviated(apiVersion)),
-			"Remora cannot do what it asks for: remove it, or keep it in a file of its own that is not given here")
+	case isRefused(group, kind) && !(ld.proxied && isForProxy(group)):
+		remedy := "Remora cannot do what it asks for: remove it, or keep it in a file of its own that is not given here"
+		if isForProxy(group) {
+			remedy += "; behind Istio's Envoy, give --istio"
+		}
+		refuse("kind", fmt.Sprintf("%s (%s) is not supported yet", abbreviated(kind), abbreviated(apiVersion)), remedy)
 	default:
 		ld.leaveOut(path, n, apiVersion, kind)
 	}
@@ -121,7 +124,17 @@ func (ld *load) leaveOut(path string, n *node, apiVersion, kind string) {
 }
 
 // warnUnused says once for each kind that was left out, and where its first object is.
+// Beside a proxy, where the files have what is for it too, one finding tells of all.
 func (ld *load) warnUnused() {
+	if ld.proxied && len(ld.order) > 1 {
+		kinds, total := make([]string, len(ld.order)), 0
+		for i, l := range ld.order {
+			kinds[i], total = fmt.Sprintf("%d %s", l.count, l.kind), total+l.count
+		}
+		ld.report.add(diag.Diagnostic{Severity: diag.Warning, Pos: ld.order[0].first,
+			What: fmt.Sprintf("%d objects, the first of them here, are of kinds that Remora does not read: %s", total, strings.Join(kinds, ", "))})
+		return
+	}
 	for _, l := range ld.order {
 		what := l.kind + " is not used by Remora"
 		if l.count > 1 {

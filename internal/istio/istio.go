@@ -141,11 +141,18 @@ func byAge[T metav1.Object](objects []resource.Object[T]) []resource.Object[T] {
 	return sorted
 }
 
+// proxiedRemedy is what else can be done about what Options.Proxied accepts.
+const proxiedRemedy = "; behind Istio's Envoy, give --istio"
+
 // refuseUnsupported reports every field that is set and that nothing here reads.
 func (c *compiler) refuseUnsupported() {
 	refuse := func(o objectAt, m proto.Message) {
 		for _, f := range unsupported(m, c.proxied) {
-			c.errorAt(o, f.path, fmt.Sprintf("%s is not supported", f.name), "remove it: Remora refuses what it would have to ignore")
+			remedy := "remove it: Remora refuses what it would have to ignore"
+			if f.byProxy {
+				remedy += proxiedRemedy
+			}
+			c.errorAt(o, f.path, fmt.Sprintf("%s is not supported", f.name), remedy)
 		}
 	}
 	for _, o := range c.set.Gateways {

@@ -52,8 +52,9 @@ var proxied = map[protoreflect.FullName][]protoreflect.Name{
 
 // foundField is a field that is set and not supported.
 type foundField struct {
-	path string // spec.http[0].fault
-	name string // fault
+	path    string // spec.http[0].fault
+	name    string // fault
+	byProxy bool   // in proxied
 }
 
 // unsupported lists the fields of an object's spec that are set and not in supported, in the order of their paths. byProxy leaves out
@@ -85,8 +86,10 @@ func (w *walker) message(m protoreflect.Message) {
 			switch {
 			case slices.Contains(supported[name], f.Name()):
 				w.value(f, v)
-			case !w.byProxy || !slices.Contains(proxied[name], f.Name()):
-				w.found = append(w.found, foundField{strings.Join(w.path, ""), f.JSONName()})
+			default:
+				if byProxy := slices.Contains(proxied[name], f.Name()); !byProxy || !w.byProxy {
+					w.found = append(w.found, foundField{strings.Join(w.path, ""), f.JSONName(), byProxy})
+				}
 			}
 		})
 		return true
