@@ -550,6 +550,41 @@ func TestAWebPageCannotMakeABrowserRead(t *testing.T) {
 	}
 }
 
+func TestAnAddressForMonitoringHasNothingElse(t *testing.T) {
+	g := newGate(t, func(c *admin.Config) { c.Monitoring, c.Profiles = true, true })
+	for _, c := range []struct {
+		method, target, host string
+		want                 int
+	}{
+		{http.MethodGet, "/metrics", "", http.StatusOK},
+		{http.MethodHead, "/metrics", "", http.StatusOK},
+		{http.MethodGet, "/readyz", "", http.StatusOK},
+		{http.MethodGet, "/healthz", "", http.StatusOK},
+		{http.MethodPost, "/metrics", "", http.StatusMethodNotAllowed},
+		{http.MethodGet, "/metrics", "attacker.example", http.StatusForbidden},
+		{http.MethodGet, admin.PathStatus, "", http.StatusNotFound},
+		{http.MethodGet, admin.PathEndpoints, "", http.StatusNotFound},
+		{http.MethodGet, admin.PathDrainWait + "?endpoint=" + addr1 + "&timeout=60s", "", http.StatusNotFound},
+		{http.MethodPost, admin.PathDrain, "", http.StatusNotFound},
+		{http.MethodPost, admin.PathSessionGet, "", http.StatusNotFound},
+		{http.MethodPost, admin.PathSessionMove, "", http.StatusNotFound},
+		{http.MethodPost, admin.PathExplain, "", http.StatusNotFound},
+		{http.MethodGet, "/debug/pprof/", "", http.StatusNotFound},
+		{http.MethodGet, "/", "", http.StatusNotFound},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), c.method, g.server.URL+c.target, strings.NewReader("{}"))
+		must(t, err)
+		req.Host = c.host
+		req.Header.Set("Content-Type", "application/json")
+		if got, body := send(t, req); got != c.want {
+			t.Errorf("%s %s with Host %q: %d %s, want %d", c.method, c.target, c.host, got, body, c.want)
+		}
+	}
+	if _, body := g.get(t, "/metrics"); !strings.Contains(body, "remora_sessions_stored 0\n") {
+		t.Errorf("the metrics are\n%s", body)
+	}
+}
+
 func TestBodiesThatAreNotWhatIsAskedForAreRefused(t *testing.T) {
 	g := newGate(t)
 	for body, want := range map[string]int{

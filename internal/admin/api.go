@@ -30,11 +30,11 @@ type Status struct {
 	Sessions  SessionsStatus `json:"sessions"`
 }
 
-// Listener is an address that a front door listens on.
+// Listener is an address that is listened on besides that of the API itself.
 type Listener struct {
-	Door    string `json:"door"`    // gateway, or extproc: for Envoy
-	Port    uint16 `json:"port"`    // of the Gateway's server; for Envoy, where it does not say
-	Address string `json:"address"` // ip:port or unix:/path
+	Door    string `json:"door"`          // gateway, extproc: for Envoy, or metrics: for monitoring
+	Port    uint16 `json:"port,omitzero"` // of the Gateway's server; for Envoy, where it does not say; for monitoring, none
+	Address string `json:"address"`       // ip:port or unix:/path
 }
 
 // ConfigStatus is the configuration in use and what became of the last attempt to load another one.

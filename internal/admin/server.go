@@ -31,7 +31,14 @@ const (
 	maxExplainBody = 4 << 20          // bytes; holds the largest maxBody of a policy in base64
 )
 
-// Config is what a Server shows and acts on. All but Names and Profiles is needed.
+// The paths of what monitoring asks for, by their usual names.
+const (
+	pathMetrics = "/metrics"
+	pathReady   = "/readyz"
+	pathHealth  = "/healthz"
+)
+
+// Config is what a Server shows and acts on. All but Names, Profiles and Monitoring is needed.
 type Config struct {
 	Engine  *affinity.Engine
 	Status  func() Status
@@ -42,6 +49,9 @@ type Config struct {
 	Now      func() time.Time
 	Names    []string // what the Host header may say besides localhost and IP addresses
 	Profiles bool     // serve /debug/pprof/
+	// Monitoring leaves only what monitoring asks for, which changes nothing and costs little: its address may be open to a network
+	// where the API's may not. Of the rest, only Status, Metrics and Names are used then.
+	Monitoring bool
 }
 
 // Server serves the API.
@@ -90,11 +100,22 @@ func (s *Server) Shutdown(ctx context.Context) {
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	get := func(path string, h http.HandlerFunc) { mux.Handle(path, only(http.MethodGet, h)) }
-	post := func(path string, h http.HandlerFunc) { mux.Handle(path, only(http.MethodPost, h)) }
+	get(pathHealth, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	get(pathReady, s.ready)
+	get(pathMetrics, promhttp.HandlerFor(s.config.Metrics, promhttp.HandlerOpts{MaxRequestsInFlight: 4}).ServeHTTP)
+	if s.config.Monitoring {
+		mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+			notFound.with("There is no %s; this address has %s, %s and %s alone, the rest is at --admin.", r.URL.Path, pathMetrics, pathReady, pathHealth).write(w)
+		})
+	} else {
+		s.addAPI(mux, get)
+	}
+	return s.checkHost(checkOrigin(mux))
+}
 
-	get("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	get("/readyz", s.ready)
-	get("/metrics", promhttp.HandlerFor(s.config.Metrics, promhttp.HandlerOpts{MaxRequestsInFlight: 4}).ServeHTTP)
+// addAPI adds what is more than monitoring.
+func (s *Server) addAPI(mux *http.ServeMux, get func(string, http.HandlerFunc)) {
+	post := func(path string, h http.HandlerFunc) { mux.Handle(path, only(http.MethodPost, h)) }
 	get(PathStatus, s.status)
 	get(PathEndpoints, s.endpoints)
 	get(PathDrainWait, s.drainWait)
@@ -112,8 +133,6 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		notFound.with("There is no %s; the API is described in docs/operating.md, and %s is a place to start.", r.URL.Path, PathStatus).write(w)
 	})
-
-	return s.checkHost(checkOrigin(mux))
 }
 
 // checkOrigin refuses what a browser sends for a page of another origin. That goes for reads as well: the page cannot see the
@@ -123,7 +142,7 @@ func checkOrigin(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asChange := *r
 		asChange.Method = http.MethodPost // the methods of reads are let through unlooked at
-		open := r.URL.Path == "/metrics" || r.URL.Path == "/healthz" || r.URL.Path == "/readyz"
+		open := r.URL.Path == pathMetrics || r.URL.Path == pathHealth || r.URL.Path == pathReady
 		if !open && origin.Check(&asChange) != nil {
 			crossOrigin.with("A browser sent this for a page of another origin; call the API from a program instead.").write(w)
 			return

@@ -44,18 +44,6 @@ func listen(addr netip.AddrPort, gatewayPort uint16) (net.Listener, error) {
 	return nil, fmt.Errorf("listen for port %d: %w", gatewayPort, err)
 }
 
-// listenAdmin opens the address of the admin API.
-func listenAdmin(addr netip.AddrPort) (net.Listener, error) {
-	l, err := net.Listen("tcp", addr.String())
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("%s, the address of the admin API, is in use by another process; give another with --admin, or --admin off", addr)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("listen for the admin API: %w", err)
-	}
-	return l, nil
-}
-
 // openPorts is the listening sockets of the gateway, by the port of the Gateways' servers.
 type openPorts map[uint16]net.Listener
 

@@ -24,7 +24,8 @@ type Options struct {
 	Ports Ports      // where its listening ports differ from the default
 
 	Admin      netip.AddrPort // of the admin API; the zero value: none
-	AdminNames []string       // what the admin API's Host header may say besides localhost and IP addresses
+	Metrics    netip.AddrPort // of what monitoring asks for, alone; the zero value: none
+	AdminNames []string       // what the Host header may say at both besides localhost and IP addresses
 	Profiles   bool           // Go's profiles on the admin API
 
 	// Gateway is the limits and timeouts of the gateway; what else it needs is filled in. Without it there is no gateway, and Bind,

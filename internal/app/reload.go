@@ -89,7 +89,7 @@ func (p *program) apply(c *Loaded) error {
 	before := p.current
 	p.current = c
 	p.settle()
-	p.board.applied(c, slices.Concat(p.ports.list(), p.envoys), time.Now())
+	p.board.applied(c, slices.Concat(p.ports.list(), p.envoys, p.monitoring), time.Now())
 	p.sayApplied(before, c)
 	for _, l := range opened.list() {
 		p.log.Info("listening", "address", l.Address, "gatewayPort", l.Port)

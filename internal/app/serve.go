@@ -25,9 +25,6 @@ import (
 	"github.com/remora-proxy/remora/internal/xds"
 )
 
-// adminGrace is what answers of the admin API may still take when the gateway has stopped.
-const adminGrace = 2 * time.Second
-
 // sweepInterval is the time between two calls of Engine.Sweep.
 const sweepInterval = 100 * time.Millisecond
 
@@ -50,6 +47,7 @@ type program struct {
 	swept       broadcast
 	ports       openPorts                // of the gateway
 	envoys      []admin.Listener         // of the processor
+	monitoring  []admin.Listener         // of --metrics
 	current     *Loaded                  // the configuration in force
 	said        map[diag.Diagnostic]bool // the findings of the last load of a cluster
 	unserved    map[uint16]string        // of a cluster's ports: why
@@ -134,6 +132,11 @@ func (p *program) run(ctx context.Context) error {
 		return err
 	}
 	defer stopAdmin()
+	stopMetrics, err := p.openMetrics()
+	if err != nil {
+		return err
+	}
+	defer stopMetrics()
 	first := p.load(ctx)
 	if first == nil {
 		p.sayStopping(ctx)
@@ -190,39 +193,6 @@ func (p *program) closeAccessLog() {
 	case <-time.After(accessLogGrace):
 		p.log.Error("the access log is not complete", "error", "nobody reads it")
 	}
-}
-
-// openAdmin opens the admin API. stop ends it.
-func (p *program) openAdmin() (stop func(), err error) {
-	if !p.o.Admin.IsValid() {
-		return func() {}, nil
-	}
-	if !p.o.Admin.Addr().Unmap().IsLoopback() {
-		p.log.Warn("the admin API has no passwords, and whoever reaches its address can move sessions and drain replicas; --admin is not on the loopback interface",
-			"address", p.o.Admin.String())
-	}
-	l, err := listenAdmin(p.o.Admin)
-	if err != nil {
-		return nil, err
-	}
-	server := admin.New(admin.Config{
-		Engine: p.engine, Status: p.status, Metrics: p.metrics, Swept: p.swept.wait, Now: p.clock.now,
-		Names: p.o.AdminNames, Profiles: p.o.Profiles,
-	})
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		if err := server.Serve(l); err != nil {
-			p.log.Error("the admin API has ended", "error", err)
-		}
-	}()
-	p.log.Info("admin API", "address", l.Addr().String())
-	return func() {
-		ctx, cancel := context.WithTimeout(context.Background(), adminGrace)
-		defer cancel()
-		server.Shutdown(ctx)
-		<-served
-	}, nil
 }
 
 // status is what the admin API tells of the program.

@@ -513,6 +513,43 @@ func TestAnAdminAddressThatOthersReachIsWarnedOf(t *testing.T) {
 	}
 }
 
+func TestMonitoringHasAnAddressWithoutTheAdminAPI(t *testing.T) {
+	t.Parallel()
+	folder := configure(t, startBackends(t, "backend-1", 1))
+	g := serve(t, "-f", folder, "--metrics", "127.0.0.1:0")
+	g.hit(annAt1)
+	st, err := g.api.Status(t.Context())
+	must(t, err)
+	last := st.Listeners[len(st.Listeners)-1]
+	if last.Door != "metrics" || last.Port != 0 {
+		t.Fatalf("the listeners are %+v", st.Listeners)
+	}
+	monitoring := &served{process: g.process, admin: "http://" + last.Address}
+	for path, want := range map[string]int{"/metrics": 200, "/readyz": 200, "/healthz": 200, admin.PathStatus: 404, admin.PathEndpoints: 404} {
+		if status, body := monitoring.adminGet(path); status != want || path == "/metrics" && !strings.Contains(body, "remora_sessions_stored 1\n") {
+			t.Errorf("%s gives %d\n%s", path, status, body)
+		}
+	}
+	g.signal(syscall.SIGTERM)
+	if status := g.exit(); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+}
+
+func TestAddressesForMonitoringThatCannotBeAreUsageErrors(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ metrics, says string }{
+		{"9090", "neither ip:port nor off; give one like 0.0.0.0:9090"},
+		{"127.0.0.1:9901", "is the address of --admin, which has the metrics as well"},
+	} {
+		p := start(t, "extproc", "-f", "nothing", "--metrics", c.metrics)
+		p.line("--metrics", c.metrics, c.says)
+		if status := p.exit(); status != exitUsage {
+			t.Errorf("--metrics %s: exit status %d", c.metrics, status)
+		}
+	}
+}
+
 func TestABusyPortEndsTheStartAndNamesTheFlag(t *testing.T) {
 	t.Parallel()
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
@@ -527,6 +564,7 @@ func TestABusyPortEndsTheStartAndNamesTheFlag(t *testing.T) {
 	}{
 		{[]string{"serve", "-f", folder, "--admin", "off", "--port", "80=" + port}, []string{address + " is in use by another process", "--port 80=PORT"}},
 		{[]string{"serve", "-f", folder, "--port", "80=0", "--admin", address}, []string{address, "admin API", "in use", "--admin off"}},
+		{[]string{"serve", "-f", folder, "--port", "80=0", "--admin", "off", "--metrics", address}, []string{address, "the metrics", "in use", "--metrics off"}},
 		{[]string{"backend", "--service", "backend-1", "--listen", address}, []string{address, "address already in use", "--listen"}},
 	} {
 		p := start(t, c.args...)

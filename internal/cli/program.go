@@ -18,8 +18,9 @@ import (
 
 // programFlags are the flags of every front door that are not fields of app.Options as they stand.
 type programFlags struct {
-	admin, logFormat, logLevel string
-	delayNote                  string // on the default of --endpoint-delay, where it depends on other flags
+	admin, metrics      string
+	logFormat, logLevel string
+	delayNote           string // on the default of --endpoint-delay, where it depends on other flags
 }
 
 // addProgram adds the flags that every front door has. start checks them, and runs the front door until it is told to stop.
@@ -27,7 +28,8 @@ func addProgram(cmd *cobra.Command, o *app.Options, flags *programFlags, env Env
 	source := addSource(cmd)
 	f := cmd.Flags()
 	f.StringVar(&flags.admin, "admin", admin.DefaultAddress, `ip:port of the admin API and the metrics, or "off"`)
-	f.StringArrayVar(&o.AdminNames, "admin-host", nil, "host name that the admin API answers to besides localhost and IP addresses; repeatable")
+	f.StringVar(&flags.metrics, "metrics", "off", `ip:port for monitoring alone: /metrics, /readyz and /healthz, and nothing that changes anything; or "off"`)
+	f.StringArrayVar(&o.AdminNames, "admin-host", nil, "host name that the admin API and --metrics answer to besides localhost and IP addresses; repeatable")
 	f.BoolVar(&o.Profiles, "pprof", false, "serve Go's profiles on the admin address, under /debug/pprof/")
 	f.StringVar(&o.SessionFile, "session-file", "", "file that keeps the sessions through a restart (default: none, a restart forgets them)")
 	f.DurationVar(&o.SaveInterval, "session-save-interval", 30*time.Second, "time between two saves of the sessions, 1s to 1h")
@@ -66,6 +68,14 @@ func (f *programFlags) apply(o *app.Options, env Env) (err error) {
 	if f.admin != "off" {
 		if o.Admin, err = netip.ParseAddrPort(f.admin); err != nil {
 			return usagef("--admin %q is neither ip:port nor off; give one like %s", f.admin, admin.DefaultAddress)
+		}
+	}
+	if f.metrics != "off" {
+		if o.Metrics, err = netip.ParseAddrPort(f.metrics); err != nil {
+			return usagef("--metrics %q is neither ip:port nor off; give one like 0.0.0.0:9090", f.metrics)
+		}
+		if o.Metrics == o.Admin && o.Metrics.Port() != 0 {
+			return usagef("--metrics %s is the address of --admin, which has the metrics as well; give another, or leave it away", o.Metrics)
 		}
 	}
 	if o.SaveInterval < time.Second || o.SaveInterval > time.Hour {

@@ -18,6 +18,9 @@ import (
 // processorPort is where the processor listens in a cluster.
 const processorPort = 9002
 
+// metricsPort is where it is scraped.
+const metricsPort = 9090
+
 // shutdownTimeout is how long a processor that was told to stop waits for requests in flight.
 const shutdownTimeout = 20 * time.Second
 
@@ -49,11 +52,11 @@ func Istio(set *resource.Set, c *affinity.Config, o IstioOptions) string {
 		IstioOptions
 		ClusterName, Host, DrainingLabel, ShutdownTimeout string
 		AffinityPolicy                                    string // its definition
-		Port, GracePeriod                                 int
+		Port, MetricsPort, GracePeriod                    int
 		Filters                                           []envoyFilter
 		Unlabelled                                        []serviceName
 	}{
-		IstioOptions: o, ClusterName: "remora", Host: o.host(), DrainingLabel: istio.DrainingLabel, Port: processorPort,
+		IstioOptions: o, ClusterName: "remora", Host: o.host(), DrainingLabel: istio.DrainingLabel, Port: processorPort, MetricsPort: metricsPort,
 		ShutdownTimeout: shutdownTimeout.String(), GracePeriod: int((shutdownTimeout + 10*time.Second).Seconds()),
 		AffinityPolicy: strings.Trim(deploy.AffinityPolicy, "-\n"),
 		Unlabelled:     unlabelled(set, c),
