@@ -25,6 +25,8 @@ var (
 		"Sessions in the table, those included that have expired and that no sweep has met.", nil, nil)
 	descDecisions = prometheus.NewDesc("remora_decisions_total",
 		"Requests decided, by service and by what became of the session (new, existing, moved, none).", []string{"service", "session"}, nil)
+	descPassed = prometheus.NewDesc("remora_passed_total",
+		"Requests left to Envoy, which answers them by itself: the rule has a redirect or a directResponse.", nil, nil)
 	descMovedAway = prometheus.NewDesc("remora_moved_away_total",
 		"Requests taken away from an endpoint that could not be connected to.", []string{"service"}, nil)
 	descRefused = prometheus.NewDesc("remora_decisions_refused_total",
@@ -43,7 +45,7 @@ var (
 )
 
 func (c *engineCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descStored, descDecisions, descMovedAway, descRefused, descFull, descDiverted, descLive, descInFlight, descState} {
+	for _, d := range []*prometheus.Desc{descStored, descDecisions, descPassed, descMovedAway, descRefused, descFull, descDiverted, descLive, descInFlight, descState} {
 		ch <- d
 	}
 }
@@ -57,6 +59,7 @@ func (c *engineCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	st := c.engine.Stats()
 	gauge(descStored, st.Sessions)
+	counter(descPassed, st.Passed)
 	for i := range st.Services {
 		s := &st.Services[i]
 		for state, n := range s.Decisions {

@@ -105,8 +105,8 @@ func checkDestinations(rc route.Config, services int) error {
 	for _, l := range rc.Listeners {
 		for _, h := range l.Hosts {
 			for _, r := range h.Rules {
-				if len(r.Destinations) == 0 {
-					return fmt.Errorf("%s: rule %q has no destination", r.Source, r.Name)
+				if (len(r.Destinations) == 0) != (r.ByProxy != "") {
+					return fmt.Errorf("%s: rule %q has no destination, or one beside an answer of the proxy's", r.Source, r.Name)
 				}
 				for _, d := range r.Destinations {
 					if d.Service < 0 || d.Service >= services {

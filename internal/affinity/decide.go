@@ -33,6 +33,10 @@ func (e *Engine) Decide(req *Request, dec *Decision, now session.Instant) {
 		return
 	}
 	dec.Rule = found.Rule
+	if dec.Passed = found.Rule.ByProxy != ""; dec.Passed {
+		e.passed.Add(1)
+		return
+	}
 	dec.Service = e.destination(v, found.Rule, &req.Request, now)
 	e.bind(req, dec, now)
 	if !dec.Problem.IsZero() {
@@ -228,7 +232,7 @@ func (e *Engine) unsaid(svc *Service, key session.Key, ep session.EndpointID, st
 }
 
 // Release ends the hold of a decision. It must be called exactly once for every Decide, after the response has ended; after a
-// decision with a Problem it does nothing.
+// decision with a Problem, or one that is Passed, it does nothing.
 func (e *Engine) Release(dec *Decision, now session.Instant) {
 	if !dec.open {
 		return

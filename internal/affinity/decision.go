@@ -61,6 +61,7 @@ func (s SessionState) String() string {
 type Decision struct {
 	Problem   problem.Problem // when not zero, the front door answers with it and nothing else is set
 	Rule      *route.Rule
+	Passed    bool // the proxy answers by itself, as Rule.ByProxy says: there is no Service, Endpoint or session
 	Service   *Service
 	Endpoint  *Endpoint
 	Session   SessionState

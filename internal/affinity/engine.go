@@ -37,6 +37,7 @@ type Engine struct {
 	endpoints *registry
 	view      atomic.Pointer[view]
 	ticket    atomic.Uint64 // varies choices that have no key
+	passed    atomic.Uint64 // decisions that were Passed
 	delay     time.Duration // Options.EndpointDelay
 	told      untold
 	trails    trails

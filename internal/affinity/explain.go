@@ -29,6 +29,10 @@ func (e *Engine) Explain(req *Request, now session.Instant) *Trace {
 		return t.refuse(noRoute(l, req))
 	}
 	t.explainRule(&found)
+	if t.ByProxy = found.Rule.ByProxy; t.ByProxy != "" {
+		t.Why = "the rule has a " + t.ByProxy + ", which Envoy carries out by itself"
+		return t
+	}
 	svc := e.destination(v, found.Rule, &req.Request, now)
 	t.explainSplit(e, v, found.Rule, &req.Request, now)
 	t.Service, t.Source = svc.Name, svc.Source

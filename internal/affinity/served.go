@@ -19,7 +19,7 @@ type Pick struct {
 	Session  SessionState // what the request says of the session to whichever endpoint gets it
 }
 
-// Pick is the decision's pick. The decision must have no Problem, and must not be released.
+// Pick is the decision's pick. The decision must have no Problem, must not be Passed, and must not be released.
 func (dec *Decision) Pick() Pick {
 	return Pick{Service: dec.Service.Name, Key: dec.key, Endpoint: dec.Endpoint.identity, Session: dec.Session}
 }

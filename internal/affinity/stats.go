@@ -36,14 +36,15 @@ type DivertedStats struct {
 
 // Stats is what an engine has counted, and how full it is.
 type Stats struct {
-	Sessions int // stored, expired ones that no sweep has met included
+	Sessions int    // stored, expired ones that no sweep has met included
+	Passed   uint64 // requests left to the proxy, which answers them by itself
 	Services []ServiceStats
 }
 
 // Stats reads the counters of the services of the current configuration.
 func (e *Engine) Stats() Stats {
 	v := e.view.Load()
-	st := Stats{Sessions: e.store.Len(), Services: make([]ServiceStats, 0, len(v.services))}
+	st := Stats{Sessions: e.store.Len(), Passed: e.passed.Load(), Services: make([]ServiceStats, 0, len(v.services))}
 	for _, svc := range v.services {
 		ss := ServiceStats{
 			Service:   svc.Name,

@@ -235,7 +235,11 @@ func printTrace(w io.Writer, t *affinity.Trace, note string) error {
 		line("refused", "%d %s: %s", t.Problem.Status, t.Problem.Code, t.Problem.Detail)
 		return nil
 	}
-	line("choice", "%s", cmp.Or(t.Choice, "any ready replica"))
+	if t.ByProxy != "" {
+		line("choice", "no replica: Envoy answers by itself (%s)", t.ByProxy)
+	} else {
+		line("choice", "%s", cmp.Or(t.Choice, "any ready replica"))
+	}
 	line("because", "%s", t.Why)
 	if note != "" {
 		line("note", "%s", note)

@@ -333,7 +333,9 @@ func (x *exchange) decide(how passing) {
 		return
 	}
 	x.decided, x.dec.Sent = true, true // Envoy does not say whether any byte has reached the endpoint: from here on it may have
-	x.s.stats.decided.Add(1)
+	if !x.dec.Passed {
+		x.s.stats.decided.Add(1)
+	}
 	x.tell(how)
 	x.forget()
 }

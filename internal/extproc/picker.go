@@ -25,7 +25,7 @@ const (
 // servedBy takes over which endpoint served the request, where a proxy says so with the response. It was given one to choose from, so
 // another one is its own choice.
 func (x *exchange) servedBy() {
-	if !x.decided {
+	if !x.decided || x.dec.Passed {
 		return
 	}
 	value, ok := x.metadata(pickedNamespace, servedKey)

@@ -72,9 +72,10 @@ func mode(body wire.BodyMode, responseHeaders bool) wire.Mode {
 // passTrailers lets the request's trailers go on, but for those that some servers would take for a header that decides.
 func (x *exchange) passTrailers() {
 	r := x.answer(wire.RequestTrailers)
+	_, key := x.serviceNames()
 	for _, f := range x.in.Headers {
 		real := strings.ReplaceAll(f.Name, "_", "-")
-		if x.isForged(f.Name) || real == x.dec.Service.Key.Name || x.s.engine.Promotes(x.port, real) {
+		if x.isForged(f.Name) || real == key || x.s.engine.Promotes(x.port, real) {
 			r.Remove = append(r.Remove, f.Name)
 		}
 	}
@@ -99,13 +100,10 @@ func (x *exchange) tell(how passing) {
 	for _, p := range dec.Promoted {
 		x.set(p.Name, p.Value)
 	}
-	x.set(x.s.endpointHeader, x.endpointText())
-	x.set(ServiceHeader, dec.Service.Name)
-	if dec.Session != affinity.SessionNone {
-		x.set(dec.Service.SessionHeader, dec.Session.String())
-	}
-	if x.modes.request == wire.FullDuplexStreamed {
-		x.set(PickedKey, dec.Endpoint.Addr)
+	if dec.Passed {
+		x.set(x.s.endpointHeader, noEndpoint)
+	} else {
+		x.setPicked()
 	}
 	if x.view.Path != x.path {
 		x.set(":path", x.target())
@@ -116,16 +114,41 @@ func (x *exchange) tell(how passing) {
 		}
 	}
 	r.ClearRouteCache = true
-	switch how {
-	case passHeaders:
+	if how == passHeaders {
 		r.Mode = mode(wire.None, dec.SetCookie != "") // the cookie goes with the response's headers
-	case passPicked:
-		r.Metadata = append(r.Metadata, wire.Metadata{Namespace: pickedNamespace, Key: PickedKey, Text: dec.Endpoint.Addr})
+	}
+	if !dec.Passed {
+		x.addPick(how)
+	}
+	x.say()
+}
+
+// noEndpoint is the endpoint's header of a request that Envoy answers by itself. It has to be there, since what has none was not decided,
+// and names no host: it is neither base64 nor an address.
+const noEndpoint = "-"
+
+// setPicked sets the headers that say where the request goes.
+func (x *exchange) setPicked() {
+	dec := &x.dec
+	x.set(x.s.endpointHeader, x.endpointText())
+	x.set(ServiceHeader, dec.Service.Name)
+	if dec.Session != affinity.SessionNone {
+		x.set(dec.Service.SessionHeader, dec.Session.String())
+	}
+	if x.modes.request == wire.FullDuplexStreamed {
+		x.set(PickedKey, dec.Endpoint.Addr)
+	}
+}
+
+// addPick adds the metadata that says where the request goes.
+func (x *exchange) addPick(how passing) {
+	r := &x.reply
+	if how == passPicked {
+		r.Metadata = append(r.Metadata, wire.Metadata{Namespace: pickedNamespace, Key: PickedKey, Text: x.dec.Endpoint.Addr})
 	}
 	at := len(x.text)
-	x.text = appendPick(x.text, dec.Pick())
+	x.text = appendPick(x.text, x.dec.Pick())
 	r.Metadata = append(r.Metadata, wire.Metadata{Namespace: MetadataNamespace, Key: PickMetadata, Text: x.keep(at)})
-	x.say()
 }
 
 // endpointText is the endpoint as Envoy is told it: base64 of ip:port, which the header-based session state has, or ip:port.
@@ -143,14 +166,22 @@ func (x *exchange) endpointText() string {
 // isForged reports whether a field that the client sent must not go on: one that only Remora sets, or one that some servers take
 // for it or for what decides, since CGI and what comes from it (WSGI, PHP) make "-" and "_" in names the same.
 func (x *exchange) isForged(name string) bool {
-	svc := x.dec.Service
+	session, key := x.serviceNames()
 	if !strings.Contains(name, "_") {
-		return (isInternal(name) || name == svc.SessionHeader || name == x.s.endpointHeader) && !x.isOurs(name)
+		return (isInternal(name) || name == session || name == x.s.endpointHeader) && !x.isOurs(name)
 	}
 	real := strings.ReplaceAll(name, "_", "-")
 	return isInternal(real) || strings.HasPrefix(real, "x-forwarded-") || real == "x-request-id" || real == "content-length" ||
-		real == "transfer-encoding" || real == svc.SessionHeader || real == svc.Key.Name || real == x.s.endpointHeader ||
+		real == "transfer-encoding" || real == session || real == key || real == x.s.endpointHeader ||
 		x.s.engine.Promotes(x.port, real)
+}
+
+// serviceNames are the names of the session header and of the key of the service; empty where Envoy answers by itself.
+func (x *exchange) serviceNames() (session, key string) {
+	if svc := x.dec.Service; svc != nil {
+		return svc.SessionHeader, svc.Key.Name
+	}
+	return "", ""
 }
 
 // isOurs reports whether the answer sets a field.

@@ -52,6 +52,9 @@ func dumpRule(b *strings.Builder, c affinity.Config, r route.Rule) {
 		}
 		to = append(to, name)
 	}
+	if r.ByProxy != "" {
+		to = append(to, "Envoy's own "+r.ByProxy)
+	}
 	fmt.Fprintf(b, "    %s → %s  (%s, %s)\n", or(r.Name, "-"), strings.Join(to, " + "), r.Object, r.Source)
 	for _, m := range r.Matches {
 		fmt.Fprintf(b, "      %s  (%s)\n", dumpMatch(m), m.Source)

@@ -15,7 +15,7 @@ import (
 var update = flag.Bool("update", false, "write the golden files anew")
 
 // TestGolden compiles each testdata/golden/NAME.yaml and compares what comes out with NAME.txt. A file NAME begins with a
-// comment that says what it shows.
+// comment that says what it shows. Where there is a NAME-proxied.txt, that is what comes out where a proxy reads the same objects.
 func TestGolden(t *testing.T) {
 	inputs, err := filepath.Glob("testdata/golden/*.yaml")
 	if err != nil || len(inputs) == 0 {
@@ -28,37 +28,46 @@ func TestGolden(t *testing.T) {
 	for _, input := range inputs {
 		name := strings.TrimSuffix(filepath.Base(input), ".yaml")
 		t.Run(name, func(t *testing.T) {
-			text, err := os.ReadFile(filepath.Join(home, input))
-			if err != nil {
-				t.Fatal(err)
-			}
-			set := loadFiles(t, map[string]string{name + ".yaml": string(text)})
-			c, diags := istio.Compile(set, istio.Options{Addresses: func(name string) []netip.Addr {
-				if name != "db.example.com" {
-					return nil
-				}
-				return []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}
-			}})
-			got := dump(c, diags)
-			if !diags.HasErrors() {
-				if _, err := affinity.Compile(c); err != nil {
-					t.Errorf("the core refuses the configuration: %v", err)
-				}
-			}
-			golden := filepath.Join(home, strings.TrimSuffix(input, ".yaml")+".txt")
-			if *update {
-				if err := os.WriteFile(golden, []byte(got), 0o600); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got != string(want) {
-				t.Errorf("differs from %s; run with -update and look at the difference. Got:\n%s", golden, got)
+			golden := filepath.Join(home, strings.TrimSuffix(input, ".yaml"))
+			compare(t, filepath.Join(home, input), golden+".txt", false)
+			if _, err := os.Stat(golden + "-proxied.txt"); err == nil {
+				compare(t, filepath.Join(home, input), golden+"-proxied.txt", true)
 			}
 		})
+	}
+}
+
+// compare compiles an input and compares what comes out with a golden file.
+func compare(t *testing.T, input, golden string, proxied bool) {
+	t.Helper()
+	text, err := os.ReadFile(input)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := loadFiles(t, map[string]string{filepath.Base(input): string(text)})
+	c, diags := istio.Compile(set, istio.Options{Proxied: proxied, Addresses: func(name string) []netip.Addr {
+		if name != "db.example.com" {
+			return nil
+		}
+		return []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}
+	}})
+	got := dump(c, diags)
+	if !diags.HasErrors() {
+		if _, err := affinity.Compile(c); err != nil {
+			t.Errorf("the core refuses the configuration: %v", err)
+		}
+	}
+	if *update {
+		if err := os.WriteFile(golden, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("differs from %s; run with -update and look at the difference. Got:\n%s", golden, got)
 	}
 }

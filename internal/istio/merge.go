@@ -136,7 +136,7 @@ func (pc *portCompiler) rules(list []routed) []route.Rule {
 	for i, r := range list {
 		if i == 0 || list[i-1].rule != r.rule {
 			out = append(out, route.Rule{
-				Name: r.rule.in.GetName(), Source: r.rule.source, Object: r.vs.object.Name(), Destinations: pc.destinationsOf(r),
+				Name: r.rule.in.GetName(), Source: r.rule.source, Object: r.vs.object.Name(), Destinations: pc.destinationsOf(r), ByProxy: r.rule.byProxy(),
 			})
 		}
 		if r.match != nil {

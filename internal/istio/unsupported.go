@@ -42,7 +42,7 @@ var supported = map[protoreflect.FullName][]protoreflect.Name{
 var proxied = map[protoreflect.FullName][]protoreflect.Name{
 	"istio.networking.v1alpha3.Server":                          {"tls", "bind"},
 	"istio.networking.v1alpha3.VirtualService":                  {"tls", "tcp"}, // of requests that are not HTTP
-	"istio.networking.v1alpha3.HTTPRoute":                       {"timeout", "retries", "rewrite", "headers", "fault", "cors_policy", "mirror", "mirrors", "mirror_percentage", "mirror_percent"},
+	"istio.networking.v1alpha3.HTTPRoute":                       {"redirect", "direct_response", "timeout", "retries", "rewrite", "headers", "fault", "cors_policy", "mirror", "mirrors", "mirror_percentage", "mirror_percent"},
 	"istio.networking.v1alpha3.HTTPRouteDestination":            {"headers"},
 	"istio.networking.v1alpha3.TrafficPolicy":                   {"connection_pool", "outlier_detection", "tls", "tunnel", "proxy_protocol", "retry_budget"},
 	"istio.networking.v1alpha3.TrafficPolicy.PortTrafficPolicy": {"connection_pool", "outlier_detection", "tls"},

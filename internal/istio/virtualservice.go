@@ -31,6 +31,23 @@ type rule struct {
 	alternatives []*alternative
 }
 
+// The fields of a rule with an answer that a proxy gives by itself.
+const (
+	redirect       = "redirect"
+	directResponse = "directResponse"
+)
+
+// byProxy is the field of the rule with the answer that a proxy gives by itself; empty where there is none.
+func (r *rule) byProxy() string {
+	switch {
+	case r.in.GetRedirect() != nil:
+		return redirect
+	case r.in.GetDirectResponse() != nil:
+		return directResponse
+	}
+	return ""
+}
+
 // alternative is one way in which a request can get to a rule.
 type alternative struct {
 	rule  *rule
@@ -155,8 +172,14 @@ func (c *compiler) readRule(o resource.Object[*networkingv1.VirtualService], fie
 
 // checkDestinations checks what can be said of a rule's destinations without looking them up.
 func (c *compiler) checkDestinations(o resource.Object[*networkingv1.VirtualService], r *rule) {
-	if r.in.GetRedirect() != nil || r.in.GetDirectResponse() != nil || r.in.GetDelegate() != nil {
+	if r.in.GetDelegate() != nil || r.byProxy() != "" && !c.proxied {
 		return // refused already
+	}
+	if by := r.byProxy(); by != "" {
+		if len(r.in.GetRoute()) > 0 || by == redirect && r.in.GetDirectResponse() != nil {
+			c.errorAt(o, r.field, "the rule has more than one of route, redirect and directResponse", "give each a rule of its own")
+		}
+		return
 	}
 	if len(r.in.GetRoute()) == 0 {
 		c.errorAt(o, r.field, "the rule has no destination", "add route: with a destination")

@@ -30,7 +30,7 @@ func (r *remora) now() session.Instant { return session.Instant(r.clock.Load()) 
 // apply makes the engine decide by the objects of a set.
 func (r *remora) apply(t *testing.T, set *resource.Set) *affinity.Config {
 	t.Helper()
-	compiled, found := config.Compile(set, config.Options{DrainingLabelled: true})
+	compiled, found := config.Compile(set, config.Options{DrainingLabelled: true, Proxied: true})
 	if found.HasErrors() {
 		t.Fatal(found)
 	}

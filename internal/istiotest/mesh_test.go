@@ -47,7 +47,7 @@ func load(t *testing.T, text string) (*resource.Set, *affinity.Config) {
 	if found.HasErrors() {
 		t.Fatal(found)
 	}
-	compiled, found := config.Compile(set, config.Options{DrainingLabelled: true})
+	compiled, found := config.Compile(set, config.Options{DrainingLabelled: true, Proxied: true})
 	if found.HasErrors() {
 		t.Fatal(found)
 	}

@@ -55,19 +55,43 @@ func ruleRoutes(vs *networkingv1.VirtualService, rule *networking.HTTPRoute, all
 		if err != nil {
 			return nil, err
 		}
+		made := &routev3.Route{
+			Name: rule.GetName(), Match: match,
+			Metadata: &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{"istio": {Fields: map[string]*structpb.Value{
+				"config": structpb.NewStringValue("/apis/networking.istio.io/v1/namespaces/" + vs.Namespace + "/virtual-service/" + vs.Name),
+			}}}},
+		}
+		out = append(out, made)
+		if answerByItself(made, rule) {
+			made.Decorator = &routev3.Decorator{Operation: vs.Name + ":80" + operation(match)}
+			continue
+		}
 		action, first, err := routeAction(vs, rule, all)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, &routev3.Route{
-			Name: rule.GetName(), Match: match, Action: &routev3.Route_Route{Route: action},
-			Decorator: &routev3.Decorator{Operation: fmt.Sprintf("%s:%d%s", first.host(), first.port.Port, operation(match))},
-			Metadata: &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{"istio": {Fields: map[string]*structpb.Value{
-				"config": structpb.NewStringValue("/apis/networking.istio.io/v1/namespaces/" + vs.Namespace + "/virtual-service/" + vs.Name),
-			}}}},
-		})
+		made.Action = &routev3.Route_Route{Route: action}
+		made.Decorator = &routev3.Decorator{Operation: fmt.Sprintf("%s:%d%s", first.host(), first.port.Port, operation(match))}
 	}
 	return out, nil
+}
+
+// answerByItself gives a route the rule's redirect to another path, or its answer in words; it reports whether the rule has one.
+func answerByItself(r *routev3.Route, rule *networking.HTTPRoute) bool {
+	if to := rule.GetRedirect(); to != nil {
+		r.Action = &routev3.Route_Redirect{Redirect: &routev3.RedirectAction{
+			HostRedirect: to.GetAuthority(), PathRewriteSpecifier: &routev3.RedirectAction_PathRedirect{PathRedirect: to.GetUri()},
+		}}
+		return true
+	}
+	if answer := rule.GetDirectResponse(); answer != nil {
+		r.Action = &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{
+			Status: answer.GetStatus(),
+			Body:   &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: answer.GetBody().GetString_()}},
+		}}
+		return true
+	}
+	return false
 }
 
 // operation is how istiod names what a route does, for traces.

@@ -98,11 +98,17 @@ type answer struct {
 // ask sends a request as one user for one service, with headers ("name: value").
 func (w *world) ask(body string, headers ...string) answer {
 	w.t.Helper()
+	return w.askFor("/", body, headers...)
+}
+
+// askFor is ask with a path.
+func (w *world) askFor(path, body string, headers ...string) answer {
+	w.t.Helper()
 	method := http.MethodGet
 	if body != "" {
 		method = http.MethodPost
 	}
-	req, err := http.NewRequestWithContext(w.t.Context(), method, "http://"+w.gateway.Addr+"/", strings.NewReader(body))
+	req, err := http.NewRequestWithContext(w.t.Context(), method, "http://"+w.gateway.Addr+path, strings.NewReader(body))
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -54,13 +54,16 @@ type VirtualHost struct {
 	Rules   []Rule
 }
 
-// Rule sends what it matches to its destinations.
+// Rule sends what it matches to its destinations, or leaves the answer to the proxy in front.
 type Rule struct {
 	Name         string
 	Source       string  // file:line, for explain
 	Object       string  // "VirtualService default/reviews"
 	Matches      []Match // any of them; none: everything
 	Destinations []Destination
+	// ByProxy is the field of the object with the answer that the proxy gives by itself, "redirect" or "directResponse"; such a rule
+	// has no destinations. Empty: there is none.
+	ByProxy string
 }
 
 // Destination is one of the services that a rule splits its requests among.
