@@ -29,7 +29,7 @@ func TestASocketThatCannotBeAskedIsNotTaken(t *testing.T) {
 	if !full {
 		t.Fatal("the queue does not fill")
 	}
-	if _, err := listenUnix(path); err == nil || !strings.Contains(err.Error(), "whether it is in use is not to be found out") {
+	if _, err := listenUnix(path, defaultSocketMode); err == nil || !strings.Contains(err.Error(), "whether it is in use is not to be found out") {
 		t.Errorf("the error is %v", err)
 	}
 	if _, err := os.Lstat(path); err != nil {

@@ -50,7 +50,7 @@ func newExtproc(version string, env Env) *cobra.Command {
 		Args: noArgs,
 	}
 	processor := processorFlags{listenFlag: "listen"}
-	cmd.Flags().StringArrayVar(&processor.listen, processor.listenFlag, []string{defaultProcessor}, "ip:port or unix:/path that Envoy connects to; repeatable")
+	cmd.Flags().StringArrayVar(&processor.listen, processor.listenFlag, []string{defaultProcessor}, "ip:port or unix:/path[?mode=0660] that Envoy connects to; repeatable")
 	processor.add(cmd, o.Processor)
 	cmd.Flags().BoolVar(&o.Processor.Istio, "istio", false, istioUsage)
 	start := addProgram(cmd, &o, &flags, env)
@@ -95,16 +95,16 @@ func (pf *processorFlags) add(cmd *cobra.Command, p *app.Processor) {
 
 // apply checks the flags and sets what follows from them.
 func (pf *processorFlags) apply(p *app.Processor) error {
-	seen := map[app.Address]bool{}
+	seen := map[string]bool{}
 	for _, text := range pf.listen {
 		a, err := app.ParseAddress(text)
 		switch {
 		case err != nil:
 			return usagef("--%s %v", pf.listenFlag, err)
-		case seen[a] && a.IsFixed():
+		case seen[a.String()] && a.IsFixed():
 			return usagef("--%s %s is there twice; give it once", pf.listenFlag, text)
 		}
-		seen[a] = true
+		seen[a.String()] = true
 		p.Listen = append(p.Listen, a)
 	}
 	if err := oneOf(pf.prefix+"endpoint-format", pf.format, "base64", "plain"); err != nil {

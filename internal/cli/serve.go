@@ -59,7 +59,7 @@ func newServe(version string, env Env) *cobra.Command {
 	f.StringVar(&flags.accessLog, "access-log", "off", "off, json or text: one line on standard output for each request")
 	limits := addLimits(cmd, o.Gateway)
 	processor := processorFlags{listenFlag: "extproc", prefix: "extproc-"}
-	f.StringArrayVar(&processor.listen, processor.listenFlag, nil, "ip:port or unix:/path to listen on for Envoy as well; repeatable (default: none)")
+	f.StringArrayVar(&processor.listen, processor.listenFlag, nil, "ip:port or unix:/path[?mode=0660] to listen on for Envoy as well; repeatable (default: none)")
 	processor.add(cmd, &envoy)
 	flags.delayNote = " (default: 0s, and 1s with --extproc)"
 	start := addProgram(cmd, &o, &flags.programFlags, env)
