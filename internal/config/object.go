@@ -131,8 +131,10 @@ func (ld *load) warnUnused() {
 		for i, l := range ld.order {
 			kinds[i], total = fmt.Sprintf("%d %s", l.count, l.kind), total+l.count
 		}
-		ld.report.add(diag.Diagnostic{Severity: diag.Warning, Pos: ld.order[0].first,
-			What: fmt.Sprintf("%d objects, the first of them here, are of kinds that Remora does not read: %s", total, strings.Join(kinds, ", "))})
+		ld.report.add(diag.Diagnostic{
+			Severity: diag.Warning, Pos: ld.order[0].first,
+			What: fmt.Sprintf("%d objects, the first of them here, are of kinds that Remora does not read: %s", total, strings.Join(kinds, ", ")),
+		})
 		return
 	}
 	for _, l := range ld.order {
