@@ -56,7 +56,7 @@ func newGenerateIstio(env Env) *cobra.Command {
 	f.StringVar(&o.Image, "image", "remora:latest", "image of the processor")
 	f.IntVar(&o.Replicas, "replicas", 1, "processors; more than one do not share their sessions")
 	f.BoolVar(&o.FailOpen, "fail-open", false, "without a processor, let requests go on by Istio's own routing (default: they get 503)")
-	f.DurationVar(&o.MessageTimeout, "message-timeout", time.Second, "time for an answer of the processor, 10ms to 1m; then requests get 504, or go on with --fail-open")
+	f.DurationVar(&o.MessageTimeout, "message-timeout", time.Second, "time for an answer of the processor, 10ms to 1m; then requests get 503, or go on with --fail-open")
 	f.StringArrayVar(&listeners, "listener-port", nil, "PORT=TARGETPORT of the gateway's Service, where Gateways have several ports and it is not 80=8080 or 443=8443; repeatable")
 	cmd.RunE = runs(func(*cobra.Command, []string) (err error) {
 		if o.ListenerPorts, err = parsePorts(listeners); err != nil {

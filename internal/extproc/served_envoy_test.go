@@ -2,6 +2,7 @@ package extproc_test
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"github.com/remora-proxy/remora/internal/doortest"
 	"github.com/remora-proxy/remora/internal/envoytest"
 	"github.com/remora-proxy/remora/internal/extproc"
+	"github.com/remora-proxy/remora/internal/problem"
 	"github.com/remora-proxy/remora/internal/session"
 )
 
@@ -76,6 +78,7 @@ type answer struct {
 	addr, told string
 	status     int
 	body       string
+	header     http.Header // of an answer that is no replica's
 }
 
 func (a answer) String() string { return fmt.Sprintf("%d %q from %q", a.status, a.told+a.body, a.addr) }
@@ -108,7 +111,7 @@ func (d *door) ask(t *testing.T, user string, headers ...string) answer {
 	}
 	d.waitInFlight(t, 0)
 	if resp.StatusCode != http.StatusOK {
-		return answer{status: resp.StatusCode, body: string(text)}
+		return answer{status: resp.StatusCode, body: string(text), header: resp.Header}
 	}
 	addr, told, _ := strings.Cut(string(text), " ")
 	return answer{addr: addr, told: told, status: resp.StatusCode}
@@ -229,6 +232,27 @@ func TestFaultInjectionIsSwitchedOff(t *testing.T) {
 overload_manager:`, "allow_mode_override: true", "allow_mode_override: false")
 	if got := d.ask(t, "ann"); got.status != http.StatusServiceUnavailable {
 		t.Errorf("a request whose body was not read got %v", got)
+	}
+}
+
+// TestWithoutADecisionTheClientIsToldSo has an Envoy whose processor nobody can connect to.
+func TestWithoutADecisionTheClientIsToldSo(t *testing.T) {
+	nobody := listen(t)
+	addr := nobody.Addr().String()
+	nobody.Close()
+	f := newFleet(t, 1)
+	c := doortest.Config(f.addrs)
+	d := &door{engine: affinity.New(affinity.Options{Store: session.NewTable(session.Options{})}), addr: envoytest.Start(t, configure(t, &c, addr)).Addr}
+	for _, headers := range [][]string{nil, {"Target", "backend-1", "X-User", "ann"}} {
+		got := d.ask(t, "ann", headers...)
+		var said struct{ Code, Type, Detail string }
+		if err := json.Unmarshal([]byte(got.body), &said); err != nil || got.status != http.StatusServiceUnavailable || said.Code != "undecided" ||
+			said.Type != problem.TypeBase+"undecided" || said.Detail == "" {
+			t.Errorf("got %v, %v", got, err)
+		}
+		if got.header.Get("Content-Type") != problem.ContentType || got.header.Get("Retry-After") != "1" {
+			t.Errorf("the answer's headers are %v", got.header)
+		}
 	}
 }
 

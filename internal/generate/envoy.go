@@ -45,7 +45,7 @@ func Envoy(c *affinity.Config, o EnvoyOptions) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	data := envoyData{Processor: p, XDS: o.XDS, Answers: answers(), Attempts: attemptFilters(sessionHeaders(c)), ServiceHeader: extproc.ServiceHeader}
+	data := envoyData{Processor: p, XDS: o.XDS, Answers: answers(false), Attempts: attemptFilters(sessionHeaders(c)), ServiceHeader: extproc.ServiceHeader}
 	if data.Hashes, err = hashes(c); err != nil {
 		return "", err
 	}

@@ -32,7 +32,7 @@ func (w *workload) envoyFilter(c *affinity.Config, o *IstioOptions) envoyFilter 
 	p.bodies()
 	p.add("retries", nil)
 	p.add("attempts", attemptFilters(sessionHeaders(p.config)))
-	p.add("answers", answers())
+	p.add("answers", answers(o.FailOpen))
 	p.splits()
 	if o.Replicas > 1 {
 		p.add("processors", o.host())

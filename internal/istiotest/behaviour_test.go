@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/remora-proxy/remora/internal/generate"
+	"github.com/remora-proxy/remora/internal/problem"
 )
 
 // forged is what only Remora may say.
@@ -61,8 +62,9 @@ func TestWithoutTheProcessorItIsAsChosen(t *testing.T) {
 		w := newWorld(t, false, nil)
 		w.remora.close()
 		for _, a := range []answer{w.ask(body("ann", "backend-1")), w.ask("", "Target: backend-1", "X-User: ann"), w.ask("", forged[0], forged[1], "Target: backend-1")} {
-			if a.status != http.StatusServiceUnavailable || a.text != "fault filter abort" { // as docs/istio.md says
-				t.Errorf("got %d %q", a.status, a.text)
+			if a.status != http.StatusServiceUnavailable || !strings.Contains(a.text, `"code":"undecided"`) || a.header.Get("Content-Type") != problem.ContentType ||
+				a.header.Get("Retry-After") != "1" { // as docs/istio.md says
+				t.Errorf("got %d %v %q", a.status, a.header, a.text)
 			}
 		}
 	})

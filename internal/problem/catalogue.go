@@ -38,6 +38,9 @@ const (
 	ResponseTimeout Code = "response_timeout"
 )
 
+// Undecided is the answer of a front door that has Remora asked by another program and got no decision.
+const Undecided Code = "undecided"
+
 // Entry is what the catalogue says of one code.
 type Entry struct {
 	Code   Code
@@ -105,6 +108,7 @@ var catalogue = [...]Entry{
 	{NoEndpoint, 503, "The service has no endpoint that can serve"},
 	{ConnectFailed, 503, "No replica could be connected to"},
 	{Overloaded, 503, "The gateway is at its limit"},
+	{Undecided, 503, "Nobody could decide where the request goes"},
 	{ConnectTimeout, 504, "The replica could not be connected to in time"},
 	{ResponseTimeout, 504, "The replica did not answer in time"},
 	{"version_not_supported", 505, "The HTTP version is not supported"},
