@@ -12,11 +12,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Group, Version and Kind of the API.
+// Group, Version and Kind of the API, and the name of the kind in its paths.
 const (
-	Group   = "remora.dev"
-	Version = "v1alpha1"
-	Kind    = "AffinityPolicy"
+	Group    = "remora.dev"
+	Version  = "v1alpha1"
+	Kind     = "AffinityPolicy"
+	Resource = "affinitypolicies"
 )
 
 // AffinityPolicy says how sessions are kept for the routes of a Gateway, or for single Services: which body fields act as

@@ -14,7 +14,6 @@ import (
 	"log/slog"
 	"slices"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -85,21 +84,4 @@ func (o *Options) config() (*rest.Config, error) {
 		return nil, fmt.Errorf("the kubeconfig: %w", err)
 	}
 	return config, nil
-}
-
-// explain says what to do about an error of the API server.
-func explain(err error, k *kind, namespace string) error {
-	where, role := "", "ClusterRole"
-	if namespace != "" {
-		where, role = " in namespace "+namespace, "Role"
-	}
-	switch {
-	case apierrors.IsForbidden(err):
-		return fmt.Errorf("not allowed to list and watch %s%s; add to its %s the rule {apiGroups: [%q], resources: [%q], verbs: [list, watch]}: %w",
-			k.resource, where, role, k.group, k.resource, err)
-	case apierrors.IsUnauthorized(err):
-		return fmt.Errorf("the API server does not accept the credentials; renew those of the kubeconfig: %w", err)
-	default:
-		return err
-	}
 }

@@ -32,7 +32,7 @@ var kinds = []*kind{
 	{"VirtualService", "networking.istio.io", "v1", "virtualservices", true},
 	{"DestinationRule", "networking.istio.io", "v1", "destinationrules", true},
 	{"ServiceEntry", "networking.istio.io", "v1", "serviceentries", true},
-	{v1alpha1.Kind, v1alpha1.Group, v1alpha1.Version, "affinitypolicies", true},
+	{v1alpha1.Kind, v1alpha1.Group, v1alpha1.Version, v1alpha1.Resource, true},
 	{"Service", "", "v1", "services", false},
 	{"EndpointSlice", "discovery.k8s.io", "v1", "endpointslices", false},
 }

@@ -114,7 +114,7 @@ func (s *source) note(err error) {
 	case apierrors.IsResourceExpired(err) || apierrors.IsGone(err): // to be listed anew, which is no failure
 	default:
 		first := s.failure == nil
-		s.failure = explain(err, s.kind, s.namespace)
+		s.failure = explain(err, s.kind.watchingRule(), s.namespace)
 		if first {
 			s.since = time.Now()
 			s.cluster.turn()
