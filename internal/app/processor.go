@@ -2,7 +2,9 @@ package app
 
 import (
 	"fmt"
+	"math"
 	"net"
+	"runtime/debug"
 
 	"github.com/remora-proxy/remora/internal/admin"
 	"github.com/remora-proxy/remora/internal/certificate"
@@ -23,6 +25,15 @@ type Processor struct {
 	Config extproc.Config    // its limits; what else it needs is filled in
 }
 
+// heldWithin is how much the requests of a processor may hold, so that it ends none by running out of memory: what is held twice at
+// most leaves a half of Go's memory limit (GOMEMLIMIT, in bytes; MaxInt64 where there is none) for everything else.
+func heldWithin(limit int64) int64 {
+	if limit == math.MaxInt64 {
+		return extproc.DefaultMaxHeld
+	}
+	return min(limit/4, extproc.DefaultMaxHeld)
+}
+
 // openProcessor makes the processor for Envoy, if there is to be one, and opens its addresses. Until it is resumed, Envoys are told to
 // ask elsewhere: an Envoy that is answered is answered by a configuration.
 func (p *program) openProcessor() error {
@@ -32,6 +43,7 @@ func (p *program) openProcessor() error {
 	c := p.o.Processor.Config
 	discovery := xds.New(xds.Config{Log: p.log})
 	c.Engine, c.Log, c.Now, c.Services = p.engine, p.log, p.clock.instant, discovery.Register
+	c.MaxHeld = heldWithin(debug.SetMemoryLimit(-1))
 	var err error
 	if c.TLS, err = p.keepCertificate(p.o.Processor.TLS); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -34,5 +35,18 @@ func TestASocketThatCannotBeAskedIsNotTaken(t *testing.T) {
 	}
 	if _, err := os.Lstat(path); err != nil {
 		t.Errorf("the socket is gone: %v", err)
+	}
+}
+
+func TestWhatRequestsHoldFollowsTheMemoryLimit(t *testing.T) {
+	for limit, want := range map[int64]int64{
+		math.MaxInt64: 1 << 30, // none
+		16 << 30:      1 << 30,
+		1 << 30:       256 << 20,
+		920 << 20:     230 << 20,
+	} {
+		if got := heldWithin(limit); got != want {
+			t.Errorf("of %d bytes, requests may hold %d, want %d", limit, got, want)
+		}
 	}
 }

@@ -30,7 +30,7 @@ func (x *exchange) requestPiece(piece []byte, end bool) {
 // hold counts bytes of a body that are to be held, and reports whether there may be so many.
 func (x *exchange) hold(n int) bool {
 	x.heldBytes += int64(n)
-	return x.s.held.Add(int64(n)) <= maxHeld
+	return x.s.held.Add(int64(n)) <= x.s.maxHeld
 }
 
 // bodyEnded decides with the body that is held, and gives it back. end says that no trailers follow.

@@ -92,7 +92,7 @@ func TestARequestThatGoesOnHoldsNoneOfWhatDecidedIt(t *testing.T) {
 func TestBodiesThatAreWaitedForHaveALimit(t *testing.T) {
 	s, x := newBenchServer(t), new(exchange)
 	first, second := jsonRequest(t, filterv3.ProcessingMode_FULL_DUPLEX_STREAMED, 0, 100)
-	others := int64(maxHeld - 50)
+	others := s.maxHeld - 50
 	s.held.Store(others)
 	x.begin(s, 80, rpc.Call{})
 	message(t, x, first)

@@ -41,12 +41,14 @@ const RetriesMetadata = "x-remora-retries"
 const (
 	maxConnections   = 4096    // Envoy opens one for each of its workers, and more when one is full of streams
 	maxMessage       = 2 << 20 // bytes: a body as large as Envoy buffers by default (1 MiB), or its headers
-	maxHeld          = 1 << 30 // bytes of unfinished messages and of answers that are not taken, of all requests; of bodies in pieces as well
 	maxMetadata      = 64 << 10
 	handshakeTimeout = 10 * time.Second
 	pingAfter        = 30 * time.Second // without a sign of life from Envoy
 	pingTimeout      = 10 * time.Second // then its connection is closed, and what its requests hold is released
 )
+
+// DefaultMaxHeld is the default of Config.MaxHeld.
+const DefaultMaxHeld = 1 << 30
 
 // Config is what a Server is made of. Only Engine is required; a zero field means its default.
 type Config struct {
@@ -60,6 +62,9 @@ type Config struct {
 	PlainEndpoint bool
 	// MaxRequests is the number of requests in flight, each of which has a stream; default 65,536. More get 503.
 	MaxRequests int
+	// MaxHeld is how many bytes all requests together may hold of unfinished messages and of answers that Envoys do not take, and
+	// as many again of bodies in pieces that are not decided; default DefaultMaxHeld. Requests beyond it fail, or get 503.
+	MaxHeld int64
 	// TLS, when it is set, is how Envoys must connect; otherwise they do without encryption. It must offer h2.
 	TLS *tls.Config
 	// Services, when it is set, registers further gRPC services, which Envoys find at the same addresses. When the server
@@ -78,6 +83,7 @@ type Server struct {
 	endpointHeader string
 	plainEndpoint  bool
 	maxRequests    int64
+	maxHeld        int64
 	now            func() session.Instant
 	log            *slog.Logger
 
@@ -94,7 +100,8 @@ func New(c Config) (*Server, error) {
 		return nil, errors.New("extproc: Config.Engine is not set")
 	}
 	s := &Server{
-		engine: c.Engine, port: c.Port, endpointHeader: c.EndpointHeader, plainEndpoint: c.PlainEndpoint, maxRequests: int64(c.MaxRequests), now: c.Now, log: c.Log,
+		engine: c.Engine, port: c.Port, endpointHeader: c.EndpointHeader, plainEndpoint: c.PlainEndpoint, maxRequests: int64(c.MaxRequests),
+		maxHeld: c.MaxHeld, now: c.Now, log: c.Log,
 	}
 	if s.port == 0 {
 		s.port = 80
@@ -105,6 +112,9 @@ func New(c Config) (*Server, error) {
 	if s.maxRequests <= 0 {
 		s.maxRequests = 65536
 	}
+	if s.maxHeld <= 0 {
+		s.maxHeld = DefaultMaxHeld
+	}
 	if s.now == nil {
 		s.now = func() session.Instant { return session.InstantOf(time.Now()) }
 	}
@@ -113,7 +123,7 @@ func New(c Config) (*Server, error) {
 	}
 	s.stats.init()
 	s.rpc = rpc.New(rpc.Config{
-		MaxConns: maxConnections, MaxStreams: uint32(s.maxRequests), MaxMessage: maxMessage, MaxHeld: maxHeld, MaxMetadata: maxMetadata,
+		MaxConns: maxConnections, MaxStreams: uint32(s.maxRequests), MaxMessage: maxMessage, MaxHeld: s.maxHeld, MaxMetadata: maxMetadata,
 		HandshakeTimeout: handshakeTimeout, PingAfter: pingAfter, PingTimeout: pingTimeout,
 		TLS: c.TLS, Refused: s.refused,
 	})
