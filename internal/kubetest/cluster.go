@@ -31,7 +31,7 @@ type Cluster struct {
 	dir       string // certificates, keys, etcd's data
 	etcd      string // http://127.0.0.1:port
 	port      string // of the API server
-	apiserver *process
+	apiserver *part
 	client    *http.Client
 }
 
@@ -51,12 +51,13 @@ func Start(t testing.TB, o Options) *Cluster {
 	c.StartServer(t)
 	c.Kubeconfig = c.As(t, "")
 	if o.Controllers {
-		c.startPart(t, "kube-controller-manager", "--service-account-private-key-file="+c.file("sa.key"),
+		c.run(t, "kube-controller-manager", "--service-account-private-key-file="+c.file("sa.key"),
 			"--horizontal-pod-autoscaler-sync-period=2s", "--horizontal-pod-autoscaler-cpu-initialization-period=2s",
-			"--horizontal-pod-autoscaler-initial-readiness-delay=1s")
+			"--horizontal-pod-autoscaler-initial-readiness-delay=1s",
+			"--node-monitor-grace-period=10m") // a node whose kubelet is starved, or without an API server, is there nevertheless
 	}
 	if o.Scheduler {
-		c.startPart(t, "kube-scheduler")
+		c.run(t, "kube-scheduler")
 	}
 	return c
 }
@@ -67,7 +68,7 @@ func (c *Cluster) startEtcd(t testing.TB) {
 	t.Helper()
 	client, peer := "http://127.0.0.1:"+newPort(), "http://127.0.0.1:"+newPort()
 	c.etcd = client
-	p := startProcess(t, c.binary, "etcd", "--data-dir", c.file("etcd"), "--unsafe-no-fsync", "--log-level", "error",
+	p := startPart(t, c.binary, "etcd", "--data-dir", c.file("etcd"), "--unsafe-no-fsync", "--log-level", "error",
 		"--listen-client-urls", client, "--advertise-client-urls", client,
 		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", "default="+peer)
 	p.await(t, c.client, client+"/readyz")
@@ -76,7 +77,7 @@ func (c *Cluster) startEtcd(t testing.TB) {
 // StartServer starts the API server again after StopServer, on the same address, and returns when it is ready.
 func (c *Cluster) StartServer(t testing.TB) {
 	t.Helper()
-	c.apiserver = startProcess(t, c.binary, "kube-apiserver", "--etcd-servers="+c.etcd,
+	c.apiserver = startPart(t, c.binary, "kube-apiserver", "--etcd-servers="+c.etcd,
 		"--bind-address=10.0.0.1", "--advertise-address=10.0.0.1", "--secure-port="+c.port, "--cert-dir="+c.file("certs"),
 		"--token-auth-file="+c.file("tokens.csv"), "--authorization-mode=RBAC", "--service-cluster-ip-range=10.96.0.0/16",
 		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file="+c.file("sa.pub"),
@@ -85,12 +86,12 @@ func (c *Cluster) StartServer(t testing.TB) {
 }
 
 // StopServer kills the API server. What it has stored is still there when it starts again.
-func (c *Cluster) StopServer() { c.apiserver.kill() }
+func (c *Cluster) StopServer() { c.apiserver.Kill() }
 
-func (c *Cluster) startPart(t testing.TB, name string, args ...string) {
+func (c *Cluster) run(t testing.TB, name string, args ...string) {
 	t.Helper()
 	port := newPort()
-	p := startProcess(t, c.binary, append([]string{
+	p := startPart(t, c.binary, append([]string{
 		name, "--kubeconfig=" + c.Kubeconfig, "--leader-elect=false",
 		"--bind-address=127.0.0.1", "--secure-port=" + port, "--cert-dir=" + c.file(name),
 	}, args...)...)

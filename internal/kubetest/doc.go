@@ -1,6 +1,6 @@
 // Package kubetest runs a real Kubernetes control plane for tests: the binary that `make controlplane` builds, with etcd and
-// kube-apiserver, and kube-controller-manager and kube-scheduler where a test asks for them. No kubelet and no container runs:
-// what a test needs of pods it writes itself.
+// kube-apiserver, and kube-controller-manager and kube-scheduler where a test asks for them. Pods run where a test starts a node
+// for them (package kubelet); else what a test needs of pods it writes itself.
 //
 // The API server refuses EndpointSlices with loopback addresses, so the tests of a package run in a network namespace of
 // their own, in which every address of 10.0.0.0/8 is the machine's own and nothing leads outside: see Main. The package

@@ -88,8 +88,3 @@ func isolated() string {
 	}
 	return ""
 }
-
-// dieWithTest makes a process end with the thread that starts it.
-func dieWithTest() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
-}

@@ -2,10 +2,7 @@
 
 package kubetest
 
-import (
-	"syscall"
-	"testing"
-)
+import "testing"
 
 // Main runs the tests of a package, of which those that need a control plane fail: only Linux has network namespaces.
 func Main(m *testing.M) int { return m.Run() }
@@ -13,5 +10,3 @@ func Main(m *testing.M) int { return m.Run() }
 func isolated() string {
 	return "a control plane for tests needs network namespaces, which only Linux has: run the tests on Linux, in a container for example"
 }
-
-func dieWithTest() *syscall.SysProcAttr { return nil }

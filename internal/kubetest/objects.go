@@ -62,16 +62,30 @@ func (c *Cluster) Delete(t testing.TB, text string) {
 	}
 }
 
-// Get reads what an API path has, an object or a list.
-func (c *Cluster) Get(t testing.TB, path string, into any) {
+// DeleteWithin deletes a pod, which then has some seconds to end; with 0 the API server has it no longer at once.
+func (c *Cluster) DeleteWithin(t testing.TB, namespace, pod string, seconds int) {
 	t.Helper()
-	data, err := c.do(http.MethodGet, path, "", nil)
-	if err == nil {
-		err = json.Unmarshal(data, into)
-	}
+	err := c.send(http.MethodDelete, fmt.Sprintf("/api/v1/namespaces/%s/pods/%s?gracePeriodSeconds=%d", namespace, pod, seconds), "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Get reads what an API path has, an object or a list.
+func (c *Cluster) Get(t testing.TB, path string, into any) {
+	t.Helper()
+	if err := c.TryGet(path, into); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TryGet is Get with the error of the API server in words of its own.
+func (c *Cluster) TryGet(path string, into any) error {
+	data, err := c.do(http.MethodGet, path, "", nil)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(data, into)
 }
 
 // AddIstio adds Istio's CustomResourceDefinitions, at the version of the istio.io/api module that the tests are built with.
