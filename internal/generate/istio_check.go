@@ -18,7 +18,7 @@ import (
 // CheckIstio says what in a set that compiles would not work, or not as it may be expected to, under Istio with the objects that
 // Istio writes. c is what the set was compiled to. With an error among the findings, Istio must not be called.
 func CheckIstio(set *resource.Set, c *affinity.Config, o IstioOptions) diag.List {
-	k := &istioCheck{set: set, config: c, options: o}
+	k := &istioCheck{set: set, config: c, delegates: istio.NewDelegates(set), options: o}
 	k.gateways()
 	k.promotions()
 	for _, v := range set.VirtualServices {
@@ -41,10 +41,11 @@ func CheckIstio(set *resource.Set, c *affinity.Config, o IstioOptions) diag.List
 }
 
 type istioCheck struct {
-	set     *resource.Set
-	config  *affinity.Config
-	options IstioOptions
-	found   diag.List
+	set       *resource.Set
+	config    *affinity.Config
+	delegates *istio.Delegates
+	options   IstioOptions
+	found     diag.List
 }
 
 func (k *istioCheck) add(d diag.Diagnostic) { k.found.Add(d) }
@@ -146,6 +147,13 @@ func (k *istioCheck) virtualService(v resource.Object[*networkingv1.VirtualServi
 		if len(rule.GetRoute()) > 1 {
 			k.split(v, field, rule)
 		}
+		if rule.GetDelegate() == nil {
+			continue
+		}
+		d, why := k.delegates.Find(v, rule.Delegate)
+		if why == "" && slices.ContainsFunc(d.Value.Spec.Http, func(r *networking.HTTPRoute) bool { return len(r.GetRoute()) > 1 }) {
+			k.split(v, field, rule) // what it says counts for the delegate's rules too
+		}
 	}
 }
 
@@ -189,7 +197,7 @@ func (k *istioCheck) split(v resource.Object[*networkingv1.VirtualService], fiel
 		{"mirrors", len(rule.GetMirrors()) > 0},
 	} {
 		if f.set {
-			k.add(v.At(diag.Error, field+"."+f.name, "the rule splits requests among services, and sessions keep to one only by a route that does not have this",
+			k.add(v.At(diag.Error, field+"."+f.name, "the rule, or one that it delegates to, splits requests among services, and sessions keep to one only by a route that does not have this",
 				"remove it, or give the rule one destination"))
 		}
 	}

@@ -23,8 +23,7 @@ func (s *routedService) reachedThrough(gateway string) {
 }
 
 // service finds or makes the service of a destination, and gives its index. port is that of the Gateway's server.
-func (c *compiler) service(vs *virtualService, field string, d *networking.Destination, port uint16) int {
-	o := vs.object
+func (c *compiler) service(o vsObject, field string, d *networking.Destination, port uint16) int {
 	host := strings.ToLower(fullHost(d.GetHost(), o.Value.Namespace))
 	s := c.registry.services[host]
 	// As istiod does it: without a port, the only one of the service, else that of the listener.
@@ -55,13 +54,13 @@ func (c *compiler) service(vs *virtualService, field string, d *networking.Desti
 }
 
 // warnMissing tells of a destination that gets requests and cannot serve them.
-func (c *compiler) warnMissing(vs *virtualService, field string, index int) {
+func (c *compiler) warnMissing(o vsObject, field string, index int) {
 	sc, r := &c.config.Services[index], c.routed[index]
 	switch {
 	case sc.Missing != "":
-		c.warnAt(vs.object, field, sc.Missing+": requests get 503", c.registry.didYouMean(sc.Host))
+		c.warnAt(o, field, sc.Missing+": requests get 503", c.registry.didYouMean(sc.Host))
 	case len(sc.Endpoints) == 0 && !r.service.byDNS && !c.noSlices:
-		c.warnAt(vs.object, field, fmt.Sprintf("%s has no endpoint for %s: requests get 503", r.service.name, sc.Name),
+		c.warnAt(o, field, fmt.Sprintf("%s has no endpoint for %s: requests get 503", r.service.name, sc.Name),
 			"give the Service an EndpointSlice, the ServiceEntry endpoints, or correct the labels of the subset")
 	}
 }

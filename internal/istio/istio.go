@@ -13,6 +13,7 @@
 //   - Several VirtualServices for one host are merged: the oldest first (creationTimestamp), among equally old ones in the
 //     order of name.namespace, and what matches everything last. Files seldom have a creationTimestamp, so that the
 //     order of files and documents does not matter.
+//   - A delegate's rules take the place of the rule that delegates to them, within what that one matches (delegate.go).
 //   - There is no ring: consistentHash says where the key is, the session table and placement do the rest.
 package istio
 
@@ -67,6 +68,7 @@ func Compile(set *resource.Set, o Options) (affinity.Config, diag.List) {
 	}
 	c.refuseUnsupported()
 	c.registry = c.readServices()
+	c.delegates = NewDelegates(set)
 	c.rules = c.readDestinationRules()
 	c.policies = c.readPolicies()
 	gateways := c.readGateways()
@@ -92,10 +94,11 @@ type compiler struct {
 
 	drainingLabelled bool
 
-	registry *registry
-	rules    *ruleIndex
-	policies *policies
-	bound    map[string][]*virtualService // by Gateway, in the order of their rules
+	registry  *registry
+	delegates *Delegates
+	rules     *ruleIndex
+	policies  *policies
+	bound     map[string][]*virtualService // by Gateway, in the order of their rules
 
 	config affinity.Config
 	routed []*routedService // parallel to config.Services
@@ -160,7 +163,7 @@ func (c *compiler) refuseUnsupported() {
 	}
 	for _, o := range c.set.VirtualServices {
 		// One that is for sidecars only has no effect here, whatever it says.
-		if bindsGateway(&o.Value.Spec) {
+		if bindsGateway(&o.Value.Spec) || isDelegate(&o.Value.Spec) {
 			refuse(o, &o.Value.Spec)
 		}
 	}

@@ -8,9 +8,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 	networking "istio.io/api/networking/v1alpha3"
-	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 
-	"github.com/remora-proxy/remora/internal/resource"
 	"github.com/remora-proxy/remora/internal/route"
 )
 
@@ -18,7 +16,7 @@ import (
 const matchesEverything = "*"
 
 // readMatch translates a match as istiod does for Envoy.
-func (c *compiler) readMatch(o resource.Object[*networkingv1.VirtualService], field string, in *networking.HTTPMatchRequest) *alternative {
+func (c *compiler) readMatch(o vsObject, field string, in *networking.HTTPMatchRequest) *alternative {
 	if in.GetPort() > 65535 {
 		c.errorAt(o, field+".port", fmt.Sprintf("port %d is not in 1 to 65535", in.GetPort()), "")
 	}
@@ -35,7 +33,7 @@ func (c *compiler) readMatch(o resource.Object[*networkingv1.VirtualService], fi
 		WithoutHeaders: r.headers(field+".withoutHeaders", in.GetWithoutHeaders()),
 		QueryParams:    r.params(field+".queryParams", in.GetQueryParams()),
 	}
-	a := &alternative{match: m, in: in, field: field, pos: o.Where.Locate(field)}
+	a := &alternative{object: o, match: m, in: in, field: field, pos: o.Where.Locate(field)}
 	m.Source = a.pos.String()
 	for _, g := range in.GetGateways() {
 		a.gateways = append(a.gateways, fullGateway(g, o.Value.Namespace))
@@ -72,7 +70,7 @@ func matchKey(m *route.Match) string {
 // matchReader translates the conditions of matches.
 type matchReader struct {
 	c *compiler
-	o resource.Object[*networkingv1.VirtualService]
+	o vsObject
 }
 
 // string translates one condition. What says nothing is Present.

@@ -94,6 +94,15 @@ type routed struct {
 	vs *virtualService
 }
 
+// nameOfRule is the object that the rule stands in, and the one that delegates to it.
+func (r routed) nameOfRule() string {
+	name := r.rule.object.Name()
+	if root := r.vs.object; root.Name() != name {
+		name += fmt.Sprintf(" (delegate of %s/%s)", root.Value.Namespace, root.Value.Name)
+	}
+	return name
+}
+
 // reached lists the alternatives of a part up to the first that fits everything: what comes after it is never reached.
 func (pc *portCompiler) reached(p part) []routed {
 	var out []routed
@@ -105,7 +114,7 @@ func (pc *portCompiler) reached(p part) []routed {
 			}
 			a.used = true
 			if end != nil {
-				pc.c.warnAt(p.vs.object, a.field, fmt.Sprintf("never reached: %s (line %d) matches everything before it", end.field, end.pos.Line), "move it up, or remove it")
+				pc.c.warnAt(a.object, a.field, fmt.Sprintf("never reached: %s (line %d) matches everything before it", end.field, end.pos.Line), "move it up, or remove it")
 				continue
 			}
 			out = append(out, routed{a, p.vs})
@@ -123,10 +132,10 @@ func (pc *portCompiler) judgeRepeated(host string, before, r routed) {
 	switch {
 	case before.alternative == r.alternative: // of one VirtualService on two gateways
 	case before.vs == r.vs:
-		c.warnAt(r.vs.object, r.field, fmt.Sprintf("never reached: %s (line %d) has the same match", before.field, before.pos.Line), "remove it, or make it different")
+		c.warnAt(r.object, r.field, fmt.Sprintf("never reached: %s (line %d) has the same match", before.field, before.pos.Line), "remove it, or make it different")
 	case !slices.Equal(pc.destinationsOf(before), pc.destinationsOf(r)):
-		c.errorAt(r.vs.object, r.field, fmt.Sprintf("clashes with %s, %s (%s): for host %s both have the same match, and they have different destinations",
-			before.vs.object.Name(), before.field, before.pos, host), "remove one, or make the matches different")
+		c.errorAt(r.object, r.field, fmt.Sprintf("clashes with %s, %s (%s): for host %s both have the same match, and they have different destinations",
+			before.object.Name(), before.field, before.pos, host), "remove one, or make the matches different")
 	}
 }
 
@@ -136,7 +145,7 @@ func (pc *portCompiler) rules(list []routed) []route.Rule {
 	for i, r := range list {
 		if i == 0 || list[i-1].rule != r.rule {
 			out = append(out, route.Rule{
-				Name: r.rule.in.GetName(), Source: r.rule.source, Object: r.vs.object.Name(), Destinations: pc.destinationsOf(r), ByProxy: r.rule.byProxy(),
+				Name: r.rule.in.GetName(), Source: r.rule.source, Object: r.nameOfRule(), Destinations: pc.destinationsOf(r), ByProxy: r.rule.byProxy(),
 			})
 		}
 		if r.match != nil {
@@ -160,9 +169,9 @@ func (pc *portCompiler) destinationsOf(r routed) []route.Destination {
 			continue
 		}
 		field := fmt.Sprintf("%s.route[%d].destination", r.rule.field, i)
-		service := pc.c.service(r.vs, field, d.Destination, pc.port.number)
+		service := pc.c.service(r.rule.object, field, d.Destination, pc.port.number)
 		if weight > 0 || len(r.rule.in.Route) == 1 {
-			pc.c.warnMissing(r.vs, field, service)
+			pc.c.warnMissing(r.rule.object, field, service)
 		}
 		for _, g := range pc.gateways(r.vs) {
 			pc.c.routed[service].reachedThrough(g)

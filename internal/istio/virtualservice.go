@@ -13,9 +13,11 @@ import (
 	"github.com/remora-proxy/remora/internal/route"
 )
 
+type vsObject = resource.Object[*networkingv1.VirtualService]
+
 // virtualService is one VirtualService that is bound to a Gateway.
 type virtualService struct {
-	object   resource.Object[*networkingv1.VirtualService]
+	object   vsObject
 	hosts    []string // full names in lower case
 	gateways []string // namespace/name
 	reached  []string // those of the gateways that have a host in common with it
@@ -24,6 +26,7 @@ type virtualService struct {
 
 // rule is one element of spec.http.
 type rule struct {
+	object vsObject // where it stands: the VirtualService, or its delegate
 	in     *networking.HTTPRoute
 	field  string // spec.http[0]
 	source string // file:line
@@ -50,17 +53,21 @@ func (r *rule) byProxy() string {
 
 // alternative is one way in which a request can get to a rule.
 type alternative struct {
-	rule  *rule
-	match *route.Match // nil: the rule has no matches
-	in    *networking.HTTPMatchRequest
-	field string // spec.http[0].match[1], or the rule's
-	pos   diag.Position
+	rule   *rule
+	object vsObject     // where field stands: the rule's, or what delegates to it
+	match  *route.Match // nil: the rule has no matches
+	in     *networking.HTTPMatchRequest
+	field  string // spec.http[0].match[1], or the rule's
+	pos    diag.Position
 	// everything: it fits every request that comes to its gateways and port.
 	everything bool
 	key        string   // the same for alternatives that fit the same requests because they say the same
 	gateways   []string // full names; empty: all of the VirtualService's
 	used       bool     // it became part of some port's rules
 }
+
+// at tells where an alternative stands.
+func (a *alternative) at() string { return a.object.Name() + " " + a.field }
 
 // bindsGateway reports whether a VirtualService is for more than sidecars.
 func bindsGateway(spec *networking.VirtualService) bool {
@@ -76,6 +83,10 @@ func (c *compiler) readVirtualServices(gateways []*gateway) []*virtualService {
 	var own, named, all []*virtualService // by how they are exported, as istiod collects them
 	for _, o := range byAge(c.set.VirtualServices) {
 		spec := &o.Value.Spec
+		if isDelegate(spec) {
+			c.checkDelegate(o)
+			continue
+		}
 		if !bindsGateway(spec) {
 			c.warnAt(o, "spec.gateways", "the VirtualService is for sidecars only (mesh) and serves no request here", "add the Gateway to spec.gateways")
 			continue
@@ -111,7 +122,7 @@ func (c *compiler) readVirtualServices(gateways []*gateway) []*virtualService {
 	return out
 }
 
-func (c *compiler) readVirtualService(o resource.Object[*networkingv1.VirtualService], known map[string]bool) *virtualService {
+func (c *compiler) readVirtualService(o vsObject, known map[string]bool) *virtualService {
 	spec := &o.Value.Spec
 	vs := &virtualService{object: o}
 	for i, name := range spec.Gateways {
@@ -129,16 +140,17 @@ func (c *compiler) readVirtualService(o resource.Object[*networkingv1.VirtualSer
 		c.errorAt(o, "spec.http", "the VirtualService has no rules", "add a route under spec.http")
 	}
 	for i, http := range spec.Http {
-		vs.rules = append(vs.rules, c.readRule(o, fmt.Sprintf("spec.http[%d]", i), http))
+		if field := fmt.Sprintf("spec.http[%d]", i); http.GetDelegate() != nil {
+			vs.rules = append(vs.rules, c.readDelegated(o, field, http)...)
+		} else {
+			vs.rules = append(vs.rules, c.readRule(o, field, http))
+		}
 	}
 	return vs
 }
 
 func (c *compiler) readHosts(vs *virtualService) {
 	o := vs.object
-	if len(o.Value.Spec.Hosts) == 0 {
-		c.errorAt(o, "spec.hosts", "the VirtualService has no hosts", `add host names, or "*" for all; rules to delegate to are not supported`)
-	}
 	for i, host := range o.Value.Spec.Hosts {
 		field := fmt.Sprintf("spec.hosts[%d]", i)
 		if wrong := checkHost(host); wrong != "" && !isAddress(host) {
@@ -155,24 +167,39 @@ func (c *compiler) readHosts(vs *virtualService) {
 	}
 }
 
-func (c *compiler) readRule(o resource.Object[*networkingv1.VirtualService], field string, in *networking.HTTPRoute) *rule {
-	r := &rule{in: in, field: field, source: position(o, field)}
+func (c *compiler) readRule(o vsObject, field string, in *networking.HTTPRoute) *rule {
+	r := &rule{object: o, in: in, field: field, source: position(o, field)}
 	c.checkDestinations(o, r)
-	if len(in.GetMatch()) == 0 {
-		r.alternatives = []*alternative{{rule: r, field: field, pos: o.Where.Locate(field), everything: true, key: matchesEverything}}
-		return r
-	}
+	var matches []placedMatch
 	for i, m := range in.GetMatch() {
-		a := c.readMatch(o, fmt.Sprintf("%s.match[%d]", field, i), m)
-		a.rule = r
-		r.alternatives = append(r.alternatives, a)
+		matches = append(matches, placedMatch{o, fmt.Sprintf("%s.match[%d]", field, i), m})
 	}
+	c.readMatches(r, matches)
 	return r
 }
 
+// placedMatch is a match and where it stands.
+type placedMatch struct {
+	object vsObject
+	field  string
+	in     *networking.HTTPMatchRequest
+}
+
+// readMatches gives a rule its alternatives.
+func (c *compiler) readMatches(r *rule, matches []placedMatch) {
+	if len(matches) == 0 {
+		r.alternatives = []*alternative{{rule: r, object: r.object, field: r.field, pos: r.object.Where.Locate(r.field), everything: true, key: matchesEverything}}
+	}
+	for _, m := range matches {
+		a := c.readMatch(m.object, m.field, m.in)
+		a.rule = r
+		r.alternatives = append(r.alternatives, a)
+	}
+}
+
 // checkDestinations checks what can be said of a rule's destinations without looking them up.
-func (c *compiler) checkDestinations(o resource.Object[*networkingv1.VirtualService], r *rule) {
-	if r.in.GetDelegate() != nil || r.byProxy() != "" && !c.proxied {
+func (c *compiler) checkDestinations(o vsObject, r *rule) {
+	if r.byProxy() != "" && !c.proxied {
 		return // refused already
 	}
 	if by := r.byProxy(); by != "" {
@@ -225,10 +252,16 @@ func (c *compiler) warnUnusedRules(list []*virtualService, gateways []*gateway) 
 		if len(vs.reached) == 0 {
 			continue
 		}
+		used := map[string]bool{} // several rules may share a delegate: one of them is enough
 		for _, r := range vs.rules {
 			for _, a := range r.alternatives {
-				if !a.used {
-					c.warnAt(vs.object, a.field, "no request through a Gateway of the VirtualService can fit the match", "look at its port, gateways, sourceLabels and sourceNamespace; mesh is not served here")
+				used[a.at()] = used[a.at()] || a.used
+			}
+		}
+		for _, r := range vs.rules {
+			for _, a := range r.alternatives {
+				if !used[a.at()] {
+					c.warnAt(a.object, a.field, "no request through a Gateway of the VirtualService can fit the match", "look at its port, gateways, sourceLabels and sourceNamespace; mesh is not served here")
 				}
 			}
 		}
