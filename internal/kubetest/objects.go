@@ -33,11 +33,29 @@ func (c *Cluster) Apply(t testing.TB, text string) {
 	}
 }
 
+// applied is how objects are applied: whole, and with fields that exist.
+const applied = "?force=true&fieldValidation=Strict&fieldManager=kubetest"
+
 // TryApply is Apply with the error of the API server in words of its own.
 func (c *Cluster) TryApply(text string) error {
 	return c.each(text, func(path string, doc []byte) error {
-		return c.send(http.MethodPatch, path+"?force=true&fieldValidation=Strict&fieldManager=kubetest", "application/apply-patch+yaml", doc)
+		return c.send(http.MethodPatch, path+applied, "application/apply-patch+yaml", doc)
 	})
+}
+
+// ApplyClean is Apply for objects that users are given: a warning of the API server fails the test as well.
+func (c *Cluster) ApplyClean(t testing.TB, text string) {
+	t.Helper()
+	err := c.each(text, func(path string, doc []byte) error {
+		resp, _, err := c.exchange(http.MethodPatch, path+applied, "application/apply-patch+yaml", doc)
+		if err == nil && len(resp.Header.Values("Warning")) > 0 {
+			err = fmt.Errorf("the API server warns: %s", strings.Join(resp.Header.Values("Warning"), "; "))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // ApplyStatus applies the status of objects, as a controller does.
@@ -204,11 +222,17 @@ func (c *Cluster) send(method, path, contentType string, body []byte) error {
 
 // do makes one request as the administrator. An error is what the API server says.
 func (c *Cluster) do(method, path, contentType string, body []byte) ([]byte, error) {
+	_, data, err := c.exchange(method, path, contentType, body)
+	return data, err
+}
+
+// exchange is do with the head of the response.
+func (c *Cluster) exchange(method, path, contentType string, body []byte) (*http.Response, []byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, c.Server+path, bytes.NewReader(body))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
 	if contentType != "" {
@@ -216,16 +240,16 @@ func (c *Cluster) do(method, path, contentType string, body []byte) ([]byte, err
 	}
 	resp, err := c.client.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode < 300 {
-		return data, err
+		return resp, data, err
 	}
 	var status struct{ Message string }
 	if json.Unmarshal(data, &status) == nil && status.Message != "" {
-		return nil, errors.New(status.Message)
+		return nil, nil, errors.New(status.Message)
 	}
-	return nil, fmt.Errorf("%s: %s", resp.Status, data)
+	return nil, nil, fmt.Errorf("%s: %s", resp.Status, data)
 }
