@@ -33,9 +33,10 @@ image: program-for-image ## build the image IMAGE (remora:latest) for Linux on A
 push: image ## the same, and push it: make push IMAGE=REGISTRY/remora:TAG
 	$(BUILDER) push $(IMAGE)
 
-# A folder with nothing else is what a builder is given.
+# A folder with nothing else is what a builder is given. The image's user has to be able to run it, whatever the umask is here.
 program-for-image:
 	CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) $(GO) build $(STATIC) -o bin/linux-$(ARCH)/remora ./cmd/remora
+	@chmod 755 bin/linux-$(ARCH)/remora
 
 demo: build ## the use case on real processes; ARGS=--once ends after the tour
 	@bin/remora demo $(ARGS)

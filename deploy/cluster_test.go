@@ -149,7 +149,7 @@ func start(t *testing.T, args ...string) *process {
 	t.Helper()
 	path, err := program()
 	must(t, err)
-	p := &process{cmd: exec.Command(path, args...), log: filepath.Join(t.TempDir(), "log"), ended: make(chan struct{})}
+	p := &process{cmd: exec.Command(path, args...)}
 	p.run(t)
 	return p
 }
@@ -157,6 +157,7 @@ func start(t *testing.T, args ...string) *process {
 // run runs the process until the test has ended.
 func (p *process) run(t *testing.T) {
 	t.Helper()
+	p.log, p.ended = filepath.Join(t.TempDir(), "log"), make(chan struct{})
 	log, err := os.Create(p.log)
 	must(t, err)
 	defer log.Close()
