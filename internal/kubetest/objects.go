@@ -47,9 +47,9 @@ func (c *Cluster) TryApply(text string) error {
 func (c *Cluster) ApplyClean(t testing.TB, text string) {
 	t.Helper()
 	err := c.each(text, func(path string, doc []byte) error {
-		resp, _, err := c.exchange(http.MethodPatch, path+applied, "application/apply-patch+yaml", doc)
-		if err == nil && len(resp.Header.Values("Warning")) > 0 {
-			err = fmt.Errorf("the API server warns: %s", strings.Join(resp.Header.Values("Warning"), "; "))
+		head, _, err := c.exchange(http.MethodPatch, path+applied, "application/apply-patch+yaml", doc)
+		if err == nil && len(head.Values("Warning")) > 0 {
+			err = fmt.Errorf("the API server warns: %s", strings.Join(head.Values("Warning"), "; "))
 		}
 		return err
 	})
@@ -227,7 +227,7 @@ func (c *Cluster) do(method, path, contentType string, body []byte) ([]byte, err
 }
 
 // exchange is do with the head of the response.
-func (c *Cluster) exchange(method, path, contentType string, body []byte) (*http.Response, []byte, error) {
+func (c *Cluster) exchange(method, path, contentType string, body []byte) (http.Header, []byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, c.Server+path, bytes.NewReader(body))
@@ -245,7 +245,7 @@ func (c *Cluster) exchange(method, path, contentType string, body []byte) (*http
 	defer resp.Body.Close()
 	data, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode < 300 {
-		return resp, data, err
+		return resp.Header, data, err
 	}
 	var status struct{ Message string }
 	if json.Unmarshal(data, &status) == nil && status.Message != "" {
