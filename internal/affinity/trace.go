@@ -6,7 +6,7 @@ import "github.com/remora-proxy/remora/internal/problem"
 type Trace struct {
 	Fields     []FieldTrace     `json:"fields,omitempty"`
 	Rule       *RuleTrace       `json:"rule,omitempty"`
-	ByProxy    string           `json:"byProxy,omitempty"` // redirect | directResponse: the proxy answers by itself, and nothing below is set but Why
+	ByProxy    string           `json:"byProxy,omitempty"` // as route.Rule has it, redirect for example: the proxy answers by itself, and nothing below is set but Why
 	Split      []SplitTrace     `json:"split,omitempty"`   // only for a rule with several destinations
 	Service    string           `json:"service,omitempty"`
 	Source     string           `json:"source,omitempty"` // file:line of what made the service

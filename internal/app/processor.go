@@ -16,9 +16,9 @@ import (
 type Processor struct {
 	// DrainingLabelled says that the Envoy is Istio's, which has draining endpoints only of Services with the label istio.DrainingLabel.
 	DrainingLabelled bool
-	// Istio says that the Envoy is Istio's and forwards requests by its own reading of the same objects. Not beside a gateway, which
-	// would have to do it too.
-	Istio bool
+	// Proxied says that the Envoy, Istio's or Envoy Gateway's, forwards requests by its own reading of the same objects. Not beside a
+	// gateway, which would have to do it too.
+	Proxied bool
 
 	Listen []Address         // at least one
 	TLS    certificate.Files // Cert is empty: no TLS

@@ -74,7 +74,7 @@ func newProgram(o Options) (*program, error) {
 	p.source = source{loader: &config.Loader{Paths: o.Files, Stdin: o.Stdin}, resolver: &endpoints.Resolver{Failed: p.dnsFailed}}
 	p.source.options.DrainingLabelled = o.Processor != nil && o.Processor.DrainingLabelled
 	// Not beside a gateway, which could not carry out a redirect: its engine never makes a decision that is Passed.
-	p.source.options.Proxied = o.Processor != nil && o.Processor.Istio && o.Gateway == nil
+	p.source.options.Proxied = o.Processor != nil && o.Processor.Proxied && o.Gateway == nil
 	p.source.loader.Proxied = p.source.options.Proxied
 	if o.Cluster != nil {
 		cluster, err := o.Cluster.connect(kube.Options{UserAgent: userAgent(o.Version), Log: o.Log})

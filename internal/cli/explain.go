@@ -51,7 +51,7 @@ or is renewed, and the key is not stored. A request that would be refused is exp
 		Args: noArgs,
 	}
 	source := addSource(cmd)
-	addIstio(cmd, &options)
+	addProxied(cmd, &options.Proxied)
 	g := addGateway(cmd, env, "ask the running gateway with this admin API, http://host:port, in place of reading files")
 	f := cmd.Flags()
 	f.StringArrayVarP(&flags.headers, "header", "H", nil, "header of the request, 'name: value'; repeatable")
@@ -74,7 +74,7 @@ or is renewed, and the key is not stored. A request that would be refused is exp
 		case given && g.url != "":
 			return usagef("give either a configuration with -f or --kubernetes, or a running gateway with --gateway: the one knows no sessions, the other has its own configuration")
 		case !given && options.Proxied:
-			return usagef("--istio says how files or a cluster's objects are read; a running gateway has read its own")
+			return usagef("--istio and --envoy-gateway say how files or a cluster's objects are read; a running gateway has read its own")
 		case flags.port < 1 || flags.port > 65535:
 			return usagef("--port %d is not in 1 to 65535", flags.port)
 		}

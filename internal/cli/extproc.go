@@ -52,7 +52,7 @@ func newExtproc(version string, env Env) *cobra.Command {
 	processor := processorFlags{listenFlag: "listen"}
 	cmd.Flags().StringArrayVar(&processor.listen, processor.listenFlag, []string{defaultProcessor}, "ip:port or unix:/path[?mode=0660] that Envoy connects to; repeatable")
 	processor.add(cmd, o.Processor)
-	cmd.Flags().BoolVar(&o.Processor.Istio, "istio", false, istioUsage)
+	addProxied(cmd, &o.Processor.Proxied)
 	start := addProgram(cmd, &o, &flags, env)
 	cmd.RunE = runs(func(cmd *cobra.Command, _ []string) error {
 		if err := processor.apply(o.Processor); err != nil {

@@ -44,12 +44,10 @@ func (s *sourceFlags) given(cmd *cobra.Command) (bool, error) {
 	return len(s.files) > 0, nil
 }
 
-// istioUsage is the usage of --istio wherever a configuration is compiled for the processor behind Istio's Envoy.
-const istioUsage = "the Envoy is Istio's: accept what it does by itself, such as timeouts, retries, rewrites and TLS"
-
-// addIstio adds --istio to a command that judges a source without running it.
-func addIstio(cmd *cobra.Command, o *config.Options) {
-	cmd.Flags().BoolVar(&o.Proxied, "istio", false, istioUsage+", as remora extproc --istio")
+// addProxied adds the flags that say whose Envoy a configuration is compiled for, one that reads the same objects by itself.
+func addProxied(cmd *cobra.Command, proxied *bool) {
+	cmd.Flags().BoolVar(proxied, "istio", false, "the Envoy is Istio's: accept what it does by itself, such as timeouts, retries, rewrites and TLS")
+	cmd.Flags().BoolVar(proxied, "envoy-gateway", false, "the Envoy is Envoy Gateway's: accept what it does by itself, such as filters, timeouts and TLS")
 }
 
 // required refuses to run a command without a source.

@@ -35,7 +35,7 @@ Exit status: 0 valid, warnings included; 1 invalid, or with --strict a warning; 
 	}
 	source := addSource(cmd)
 	draining := addDraining(cmd, "draining")
-	addIstio(cmd, &options)
+	addProxied(cmd, &options.Proxied)
 	cmd.Flags().BoolVar(&strict, "strict", false, "fail on warnings as well")
 	cmd.RunE = runs(func(cmd *cobra.Command, _ []string) error {
 		if err := source.required(cmd); err != nil {

@@ -22,12 +22,14 @@ func Decode(content map[string]any) (*resource.Set, diag.List) {
 	}
 	apiVersion, kind := n.string("apiVersion"), n.string("kind")
 	meta := n.member("metadata")
-	name := kind + " " + meta.string("namespace") + "/" + meta.string("name")
+	name := meta.string("namespace") + "/" + meta.string("name")
 	u, fits := find(apiVersion, kind)
 	if !fits {
+		name = kind + " " + name
 		ld.report.errorAt(diag.Position{File: name}, name, "", abbreviated(kind)+" ("+abbreviated(apiVersion)+") is not a kind that Remora uses", "")
 		return ld.set, ld.report.done()
 	}
+	name = u.label + " " + name
 	c := &checker{report: ld.report, file: name, object: name}
 	if c.value(&n, u.schema()); c.failed {
 		return ld.set, ld.report.done()

@@ -5,6 +5,7 @@ import (
 
 	"github.com/remora-proxy/remora/internal/affinity"
 	"github.com/remora-proxy/remora/internal/diag"
+	"github.com/remora-proxy/remora/internal/gatewayapi"
 	"github.com/remora-proxy/remora/internal/istio"
 	"github.com/remora-proxy/remora/internal/resource"
 )
@@ -36,7 +37,7 @@ func DNSNames(set *resource.Set) []string { return istio.DNSNames(set) }
 
 // Compile makes the configuration of a set that was loaded without errors. When the list has errors there is none.
 func Compile(set *resource.Set, o Options) (*Compiled, diag.List) {
-	c, found := istio.Compile(set, o.istio())
+	c, found := compile(set, o)
 	r := &reporter{}
 	for _, d := range found {
 		r.add(d)
@@ -50,6 +51,14 @@ func Compile(set *resource.Set, o Options) (*Compiled, diag.List) {
 		return nil, r.done()
 	}
 	return &Compiled{Config: c, Snapshot: snapshot}, r.done()
+}
+
+// compile hands the objects to the packages that know their kinds: Istio's, which has the services and the policies too, and the Gateway
+// API's, whose routes lead to the same services.
+func compile(set *resource.Set, o Options) (affinity.Config, diag.List) {
+	c := istio.Begin(set, o.istio())
+	gatewayapi.Compile(set, gatewayapi.Options{Proxied: o.Proxied}, c)
+	return c.Finish()
 }
 
 // uncompilable tells of an error in the core's own terms. What the users wrote has been judged before: it is a mistake of ours, told as

@@ -294,7 +294,7 @@ type nowhere struct{}
 
 func (nowhere) Locate(string) diag.Position { return diag.Position{} }
 
-// TestTheReferenceNamesFieldsThatKubernetesHas: of Service and EndpointSlice it lists what is read, not all there is.
+// TestTheReferenceNamesFieldsThatKubernetesHas: of Service, EndpointSlice and the Gateway API's kinds it lists what is read, not all there is.
 func TestTheReferenceNamesFieldsThatKubernetesHas(t *testing.T) {
 	_, tables := readReference(t)
 	for _, tab := range tables {
@@ -302,7 +302,7 @@ func TestTheReferenceNamesFieldsThatKubernetesHas(t *testing.T) {
 		if !is {
 			continue
 		}
-		i := slices.IndexFunc(used, func(u *use) bool { return u.kind == kind })
+		i := slices.IndexFunc(used, func(u *use) bool { return u.label == kind })
 		for _, path := range tab.fields() {
 			s := used[i].schema()
 			for name := range strings.SplitSeq(strings.ReplaceAll(path, "[]", ".[]"), ".") {

@@ -3,6 +3,7 @@ package config
 import (
 	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 
@@ -11,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/remora-proxy/remora/api/v1alpha1"
 	"github.com/remora-proxy/remora/internal/resource"
@@ -21,12 +23,14 @@ const (
 	istioGroup     = "networking.istio.io"
 	discoveryGroup = "discovery.k8s.io"
 	gatewayGroup   = "gateway.networking.k8s.io"
+	envoyGroup     = "gateway.envoyproxy.io"
 )
 
 // use is a kind that Remora uses: its names, and how an object of it gets into a Set.
 type use struct {
 	group    string
 	kind     string
+	label    string   // what its objects are called: the kind, or where Istio has one of the same name, kind and group
 	versions []string // the one to recommend first
 	schema   func() *schema
 	add      func(*resource.Set, *node, resource.Locator) error
@@ -58,6 +62,12 @@ var used = []*use{
 	istioKind("ServiceEntry",
 		func(s *resource.Set) *[]resource.Object[*networkingv1.ServiceEntry] { return &s.ServiceEntries },
 		func(o *networkingv1.ServiceEntry) proto.Message { return &o.Spec }),
+	gatewayKind("Gateway", resource.GatewayAPIGateway,
+		func(s *resource.Set) *[]resource.Object[*gatewayv1.Gateway] { return &s.APIGateways }),
+	gatewayKind("HTTPRoute", "HTTPRoute",
+		func(s *resource.Set) *[]resource.Object[*gatewayv1.HTTPRoute] { return &s.HTTPRoutes }),
+	gatewayKind("ReferenceGrant", "ReferenceGrant",
+		func(s *resource.Set) *[]resource.Object[*gatewayv1.ReferenceGrant] { return &s.ReferenceGrants }),
 	goKind("", "v1", "Service", true,
 		func(s *resource.Set) *[]resource.Object[*corev1.Service] { return &s.Services }),
 	goKind(discoveryGroup, "v1", "EndpointSlice", true,
@@ -74,6 +84,7 @@ var refused = map[string]string{
 	"extensions.istio.io":           "",
 	gatewayGroup:                    "",
 	"gateway.networking.x-k8s.io":   "",
+	envoyGroup:                      "",
 	"inference.networking.k8s.io":   "",
 	"inference.networking.x-k8s.io": "",
 	"":                              "Endpoints",
@@ -82,13 +93,19 @@ var refused = map[string]string{
 // isRefused reports whether a kind that is not used must not be left out either.
 func isRefused(group, kind string) bool {
 	which, is := refused[group]
-	return is && (which == "" || which == kind)
+	return is && (which == "" || which == kind) && !(group == gatewayGroup && kind == "GatewayClass")
 }
 
-// isForProxy reports whether a kind that is refused is one by which Istio tells its proxies what to do beside the routes. Where such a
-// proxy forwards the requests, it carries that out, and Remora has no part in it.
-func isForProxy(group string) bool {
-	return group == istioGroup || group == "security.istio.io" || group == "extensions.istio.io"
+// isForProxy reports whether a kind that is refused is one by which Istio or Envoy Gateway are told what their proxies do beside the routes
+// that Remora knows of. Where such a proxy forwards the requests, it carries that out, and Remora has no part in it.
+func isForProxy(group, kind string) bool {
+	switch group {
+	case istioGroup, "security.istio.io", "extensions.istio.io", envoyGroup:
+		return true
+	case gatewayGroup:
+		return slices.Contains([]string{"BackendTLSPolicy", "TLSRoute", "TCPRoute", "UDPRoute"}, kind)
+	}
+	return false
 }
 
 // objectPointer is a pointer to T that is an API object.
@@ -100,7 +117,7 @@ type objectPointer[T any] interface {
 // istioKind is a kind whose spec is a protobuf message.
 func istioKind[T any, P objectPointer[T]](kind string, in func(*resource.Set) *[]resource.Object[P], spec func(P) proto.Message) *use {
 	return &use{
-		group: istioGroup, kind: kind, versions: []string{"v1", "v1beta1", "v1alpha3"},
+		group: istioGroup, kind: kind, label: kind, versions: []string{"v1", "v1beta1", "v1alpha3"},
 		schema: sync.OnceValue(func() *schema {
 			return whole(&schema{members: map[string]field{
 				"spec": {schema: protoSchemas{}.message(spec(new(T)).ProtoReflect().Descriptor())},
@@ -124,21 +141,29 @@ func istioKind[T any, P objectPointer[T]](kind string, in func(*resource.Set) *[
 
 // goKind is a kind that is a Go type throughout.
 func goKind[T any, P objectPointer[T]](group, version, kind string, nullable bool, in func(*resource.Set) *[]resource.Object[P]) *use {
-	return &use{
-		group: group, kind: kind, versions: []string{version},
+	u := &use{
+		group: group, kind: kind, label: kind, versions: []string{version},
 		schema: sync.OnceValue(func() *schema {
 			g := &goSchemas{nullable: nullable, seen: map[reflect.Type]*schema{}}
 			return whole(g.of(reflect.TypeFor[T]()))
 		}),
-		add: func(set *resource.Set, n *node, where resource.Locator) error {
-			o := P(new(T))
-			if err := decodeGo(n, o, "status"); err != nil {
-				return err
-			}
-			put(in(set), kind, o, where)
-			return nil
-		},
 	}
+	u.add = func(set *resource.Set, n *node, where resource.Locator) error {
+		o := P(new(T))
+		if err := decodeGo(n, o, "status"); err != nil {
+			return err
+		}
+		put(in(set), u.label, o, where)
+		return nil
+	}
+	return u
+}
+
+// gatewayKind is a kind of the Gateway API. Its versions have the same fields.
+func gatewayKind[T any, P objectPointer[T]](kind, label string, in func(*resource.Set) *[]resource.Object[P]) *use {
+	u := goKind(gatewayGroup, "v1", kind, false, in)
+	u.label, u.versions = label, []string{"v1", "v1beta1"}
+	return u
 }
 
 // whole completes the schema of an object: what every kind has, and a status, which a cluster writes and nothing here reads.
@@ -162,20 +187,16 @@ func put[P metav1.Object](into *[]resource.Object[P], kind string, o P, where re
 // find gives the used kind of this name, and whether the group and version are ones that it has.
 func find(apiVersion, kind string) (u *use, fits bool) {
 	group, version := splitVersion(apiVersion)
-	for _, u := range used {
-		if u.kind != kind {
-			continue
+	for _, other := range used {
+		switch {
+		case other.kind != kind:
+		case other.group == group:
+			return other, slices.Contains(other.versions, version)
+		case u == nil:
+			u = other // of another group, which may be what was meant
 		}
-		if u.group == group {
-			for _, v := range u.versions {
-				if v == version {
-					return u, true
-				}
-			}
-		}
-		return u, false
 	}
-	return nil, false
+	return u, false
 }
 
 // similar gives a used kind of the group whose name was probably meant.

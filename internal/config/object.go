@@ -26,9 +26,9 @@ func (ld *load) object(path string, n *node, apiVersion, kind string) {
 	if ns := n.member("metadata").string("namespace"); ns != "" {
 		id.namespace = ns
 	}
-	c := &checker{report: ld.report, file: path, object: kind + " " + id.namespace + "/" + id.name}
+	c := &checker{report: ld.report, file: path, object: u.label + " " + id.namespace + "/" + id.name}
 	if id.name == "" {
-		c.object = kind
+		c.object = u.label
 	}
 	c.value(n, u.schema())
 	c.names(n, u, id)
@@ -101,9 +101,13 @@ func (ld *load) other(path string, n *node, apiVersion, kind string, named *use)
 		refuse("kind", "unknown kind "+quoted(kind)+" of "+quoted(apiVersion), "there is only "+v1alpha1.Kind)
 	case kind == "Endpoints" && group == "":
 		refuse("kind", "Endpoints are not supported", "write an EndpointSlice ("+discoveryGroup+"/v1)")
-	case isRefused(group, kind) && !(ld.proxied && isForProxy(group)):
+	case isRefused(group, kind) && !(ld.proxied && isForProxy(group, kind)):
 		remedy := "Remora cannot do what it asks for: remove it, or keep it in a file of its own that is not given here"
-		if isForProxy(group) {
+		switch {
+		case !isForProxy(group, kind):
+		case group == gatewayGroup || group == envoyGroup:
+			remedy += "; behind Envoy Gateway's Envoy, give --envoy-gateway"
+		default:
 			remedy += "; behind Istio's Envoy, give --istio"
 		}
 		refuse("kind", fmt.Sprintf("%s (%s) is not supported yet", abbreviated(kind), abbreviated(apiVersion)), remedy)

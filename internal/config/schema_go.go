@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/remora-proxy/remora/api/v1alpha1"
 )
@@ -41,6 +42,10 @@ var choices = map[reflect.Type][]string{
 	reflect.TypeFor[corev1.ServiceExternalTrafficPolicy](): {"Cluster", "Local"},
 	reflect.TypeFor[corev1.ServiceInternalTrafficPolicy](): {"Cluster", "Local"},
 	reflect.TypeFor[discoveryv1.AddressType]():             {"IPv4", "IPv6", "FQDN"},
+	reflect.TypeFor[gatewayv1.PathMatchType]():             {"Exact", "PathPrefix", "RegularExpression"},
+	reflect.TypeFor[gatewayv1.HeaderMatchType]():           {"Exact", "RegularExpression"},
+	reflect.TypeFor[gatewayv1.QueryParamMatchType]():       {"Exact", "RegularExpression"},
+	reflect.TypeFor[gatewayv1.HTTPMethod]():                {"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"},
 	reflect.TypeFor[v1alpha1.WithoutKey]():                 {string(v1alpha1.Balance), string(v1alpha1.Reject)},
 }
 

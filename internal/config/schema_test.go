@@ -19,12 +19,14 @@ type crd struct {
 	Spec struct {
 		Group    string
 		Names    struct{ Kind string }
-		Versions []struct {
-			Name   string
-			Schema struct {
-				Whole openAPI `yaml:"openAPIV3Schema"`
-			}
-		}
+		Versions []crdVersion
+	}
+}
+
+type crdVersion struct {
+	Name   string
+	Schema struct {
+		Whole openAPI `yaml:"openAPIV3Schema"`
 	}
 }
 
@@ -70,6 +72,33 @@ func TestTheSchemasOfIstiosKindsAreThoseOfItsDefinitions(t *testing.T) {
 	}
 	if compared != 4*3 {
 		t.Errorf("%d schemas were compared, want 4 kinds in 3 versions", compared)
+	}
+}
+
+// TestTheSchemasOfTheGatewayAPIsKindsAreThoseOfItsDefinitions does the same for the Gateway API. Its experimental definitions are
+// those that have all fields.
+func TestTheSchemasOfTheGatewayAPIsKindsAreThoseOfItsDefinitions(t *testing.T) {
+	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/gateway-api").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kind, plural := range map[string]string{"Gateway": "gateways", "HTTPRoute": "httproutes", "ReferenceGrant": "referencegrants"} {
+		data, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(dir)), "config", "crd", "experimental", gatewayGroup+"_"+plural+".yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var c crd
+		if err := yaml.Unmarshal(data, &c); err != nil {
+			t.Fatal(err)
+		}
+		for _, version := range []string{"v1", "v1beta1"} {
+			u, fits := find(gatewayGroup+"/"+version, kind)
+			i := slices.IndexFunc(c.Spec.Versions, func(v crdVersion) bool { return v.Name == version })
+			if !fits || i < 0 {
+				t.Fatalf("%s has no version %s", kind, version)
+			}
+			compare(t, kind+"."+version, c.Spec.Versions[i].Schema.Whole.Properties["spec"], u.schema().members["spec"].schema)
+		}
 	}
 }
 

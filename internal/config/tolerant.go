@@ -7,7 +7,6 @@ import (
 
 	"github.com/remora-proxy/remora/internal/affinity"
 	"github.com/remora-proxy/remora/internal/diag"
-	"github.com/remora-proxy/remora/internal/istio"
 	"github.com/remora-proxy/remora/internal/resource"
 )
 
@@ -50,7 +49,7 @@ func (t *Tolerant) Compile(set *resource.Set, found diag.List, o Options) (Toler
 			return Tolerated{}, report.done()
 		}
 		tried := a.apply()
-		compiled, all := istio.Compile(tried, o.istio())
+		compiled, all := compile(tried, o)
 		var found diag.List
 		if errors, found = split(all); len(errors) > 0 {
 			continue
@@ -139,6 +138,9 @@ func (a *attempt) apply() *resource.Set {
 		Services:         giveWay(a, set.Services, good.Services),
 		EndpointSlices:   giveWay(a, set.EndpointSlices, good.EndpointSlices),
 		AffinityPolicies: giveWay(a, set.AffinityPolicies, good.AffinityPolicies),
+		APIGateways:      giveWay(a, set.APIGateways, good.APIGateways),
+		HTTPRoutes:       giveWay(a, set.HTTPRoutes, good.HTTPRoutes),
+		ReferenceGrants:  giveWay(a, set.ReferenceGrants, good.ReferenceGrants),
 	}
 }
 
@@ -168,6 +170,9 @@ func versions(set *resource.Set) map[string]metav1.Object {
 		note(all, set.Services)
 		note(all, set.EndpointSlices)
 		note(all, set.AffinityPolicies)
+		note(all, set.APIGateways)
+		note(all, set.HTTPRoutes)
+		note(all, set.ReferenceGrants)
 	}
 	return all
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/remora-proxy/remora/internal/affinity"
 	"github.com/remora-proxy/remora/internal/config"
+	"github.com/remora-proxy/remora/internal/configtest"
 	"github.com/remora-proxy/remora/internal/diag"
 	"github.com/remora-proxy/remora/internal/istio"
 )
@@ -57,11 +58,11 @@ spec: {ports: [{port: 80}]}
 `)
 	c, diags := istio.Compile(set, istio.Options{})
 	if len(c.Services) != 0 || diags.HasErrors() {
-		t.Errorf("from istio-system, what is private to shop is seen:\n%s", dump(c, diags))
+		t.Errorf("from istio-system, what is private to shop is seen:\n%s", configtest.Dump(c, diags))
 	}
 	c, diags = istio.Compile(set, istio.Options{Namespace: "shop"})
 	if len(c.Services) != 1 || c.Services[0].LoadBalancer != affinity.Random {
-		t.Errorf("from shop, what is private to it is not seen:\n%s", dump(c, diags))
+		t.Errorf("from shop, what is private to it is not seen:\n%s", configtest.Dump(c, diags))
 	}
 }
 
@@ -159,13 +160,13 @@ func FuzzCompile(f *testing.F) {
 		if _, err := affinity.Compile(c); err != nil {
 			t.Errorf("the core refuses what was compiled without an error: %v", err)
 		}
-		first := dump(c, nil)
+		first := configtest.Dump(c, nil)
 		slices.Reverse(set.VirtualServices)
 		slices.Reverse(set.DestinationRules)
 		slices.Reverse(set.Services)
 		slices.Reverse(set.EndpointSlices)
 		c, _ = istio.Compile(set, options)
-		if again := dump(c, nil); again != first {
+		if again := configtest.Dump(c, nil); again != first {
 			t.Errorf("the order of the objects matters:\n%s\n%s", first, again)
 		}
 	})

@@ -13,7 +13,7 @@ import (
 // routedService is one of config.Services while it is made.
 type routedService struct {
 	service  *service // nil: there is none of that name
-	gateways []string // through which requests come to it
+	gateways []string // through which requests come to it, as policies name them
 }
 
 func (s *routedService) reachedThrough(gateway string) {
@@ -37,24 +37,30 @@ func (c *compiler) service(o vsObject, field string, d *networking.Destination, 
 	if d.GetSubset() != "" {
 		name += "/" + d.GetSubset()
 	}
-	if i, is := c.index[name]; is {
+	return c.indexOf(affinity.ServiceConfig{Name: name, Host: host, Port: port, Subset: d.GetSubset(), Source: position(o, field)}, s)
+}
+
+// indexOf finds or adds a service of the configuration, of which its name and place are known.
+func (c *compiler) indexOf(sc affinity.ServiceConfig, s *service) int {
+	if i, is := c.index[sc.Name]; is {
 		return i
 	}
-	sc := affinity.ServiceConfig{Name: name, Host: host, Port: port, Subset: d.GetSubset(), Source: position(o, field)}
-	if s == nil {
-		sc.Missing = "there is no service " + host
-	} else {
+	switch {
+	case sc.Missing != "":
+	case s == nil:
+		sc.Missing = "there is no service " + sc.Host
+	default:
 		c.describe(&sc, s)
 	}
 	i := len(c.config.Services)
-	c.index[name] = i
+	c.index[sc.Name] = i
 	c.config.Services = append(c.config.Services, sc)
 	c.routed = append(c.routed, &routedService{service: s})
 	return i
 }
 
 // warnMissing tells of a destination that gets requests and cannot serve them.
-func (c *compiler) warnMissing(o vsObject, field string, index int) {
+func (c *compiler) warnMissing(o objectAt, field string, index int) {
 	sc, r := &c.config.Services[index], c.routed[index]
 	switch {
 	case sc.Missing != "":

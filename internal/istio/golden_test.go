@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/remora-proxy/remora/internal/affinity"
+	"github.com/remora-proxy/remora/internal/configtest"
 	"github.com/remora-proxy/remora/internal/istio"
 )
 
@@ -51,7 +52,7 @@ func compare(t *testing.T, input, golden string, proxied bool) {
 		}
 		return []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}
 	}})
-	got := dump(c, diags)
+	got := configtest.Dump(c, diags)
 	if !diags.HasErrors() {
 		if _, err := affinity.Compile(c); err != nil {
 			t.Errorf("the core refuses the configuration: %v", err)

@@ -29,6 +29,7 @@ import (
 	"github.com/remora-proxy/remora/internal/affinity"
 	"github.com/remora-proxy/remora/internal/diag"
 	"github.com/remora-proxy/remora/internal/resource"
+	"github.com/remora-proxy/remora/internal/route"
 )
 
 // The namespaces of an Istio that was installed with its defaults.
@@ -62,6 +63,15 @@ func KeepsDraining(labels map[string]string) bool { return labels[DrainingLabel]
 
 // Compile makes the configuration of the set. When the list has errors, the configuration must not be used.
 func Compile(set *resource.Set, o Options) (affinity.Config, diag.List) {
+	return Begin(set, o).Finish()
+}
+
+// Compilation is a Compile between its two halves, where the routes of another API can be added: they lead to the same services, and the same
+// policies apply to them.
+type Compilation struct{ c *compiler }
+
+// Begin reads the set and compiles Istio's own routes.
+func Begin(set *resource.Set, o Options) Compilation {
 	c := &compiler{
 		set: set, namespace: cmp.Or(o.Namespace, DefaultNamespace), addresses: o.Addresses, noSlices: o.NoSlices, proxied: o.Proxied, drainingLabelled: o.DrainingLabelled,
 		said: map[diag.Diagnostic]struct{}{}, index: map[string]int{}, bound: map[string][]*virtualService{},
@@ -75,9 +85,17 @@ func Compile(set *resource.Set, o Options) (affinity.Config, diag.List) {
 	virtualServices := c.readVirtualServices(gateways)
 	for _, p := range portsOf(gateways) {
 		c.config.Routes.Listeners = append(c.config.Routes.Listeners, c.compilePort(p))
-		c.config.Listeners = append(c.config.Listeners, c.policies.listener(p))
+		c.config.Listeners = append(c.config.Listeners, c.policies.listener(p.number, gatewaysOf(p)))
 	}
 	c.warnUnusedRules(virtualServices, gateways)
+	return Compilation{c}
+}
+
+// Finish completes the services with what the policies say.
+func (b Compilation) Finish() (affinity.Config, diag.List) {
+	c := b.c
+	slices.SortFunc(c.config.Routes.Listeners, func(a, b route.Listener) int { return cmp.Compare(a.Port, b.Port) })
+	slices.SortFunc(c.config.Listeners, func(a, b affinity.Listener) int { return cmp.Compare(a.Port, b.Port) })
 	c.finishServices()
 	c.warnUnusedDestinationRules()
 	c.diags.Sort()

@@ -174,7 +174,7 @@ func (pc *portCompiler) destinationsOf(r routed) []route.Destination {
 			pc.c.warnMissing(r.rule.object, field, service)
 		}
 		for _, g := range pc.gateways(r.vs) {
-			pc.c.routed[service].reachedThrough(g)
+			pc.c.routed[service].reachedThrough("Gateway " + g)
 		}
 		out = append(out, route.Destination{Service: service, Weight: uint32(weight)})
 	}

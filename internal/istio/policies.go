@@ -44,11 +44,12 @@ func (c *compiler) readPolicies() *policies {
 // target adds the settings of a policy to one of its targets.
 func (p *policies) target(o policyObject, field string, ref v1alpha1.TargetRef, s *settings) {
 	c := p.c
-	there := false
+	kind, there := ref.Kind, false
 	switch ref.Group + "/" + ref.Kind {
 	case groupIstio + "/Gateway":
 		there = contains(c.set.Gateways, o.Value.Namespace, ref.Name)
 	case groupGatewayAPI + "/Gateway":
+		kind, there = resource.GatewayAPIGateway, contains(c.set.APIGateways, o.Value.Namespace, ref.Name)
 	case "/Service":
 		there = contains(c.set.Services, o.Value.Namespace, ref.Name)
 	case groupIstio + "/ServiceEntry":
@@ -58,7 +59,7 @@ func (p *policies) target(o policyObject, field string, ref v1alpha1.TargetRef, 
 			"targets are Gateway and ServiceEntry (group "+groupIstio+"), Gateway (group "+groupGatewayAPI+") and Service (no group)")
 		return
 	}
-	name := ref.Kind + " " + o.Value.Namespace + "/" + ref.Name
+	name := kind + " " + o.Value.Namespace + "/" + ref.Name
 	if !there {
 		c.warnAt(o, field, "there is no "+name+": the policy has no effect on it", "targets are in the policy's own namespace")
 		return
@@ -124,7 +125,7 @@ func (p *policies) apply(sc *affinity.ServiceConfig, r *routedService) {
 	}
 	from := make([]*settings, len(r.gateways))
 	for i, g := range r.gateways {
-		from[i] = p.of("Gateway " + g)
+		from[i] = p.of(g)
 	}
 	sc.IdleTimeout = choose(p, sc, own, from, affinity.DefaultIdleTimeout, func(s *settings) *setting[time.Duration] { return &s.idleTimeout })
 	sc.DrainDeadline = choose(p, sc, own, from, affinity.DefaultDrainDeadline, func(s *settings) *setting[time.Duration] { return &s.drainDeadline })
@@ -182,13 +183,13 @@ func (p *policies) checkSessionHeader(sc *affinity.ServiceConfig, own *settings,
 }
 
 // listener is what the policies of the Gateways on a port say of its requests.
-func (p *policies) listener(on *port) affinity.Listener {
-	l := affinity.Listener{Port: on.number}
+func (p *policies) listener(port uint16, gateways []listening) affinity.Listener {
+	l := affinity.Listener{Port: port}
 	var names []string
 	var maxBody *setting[int]
-	var with, without []*gateway
-	for _, g := range gatewaysOf(on) {
-		s := p.of("Gateway " + g.name)
+	var with, without []listening
+	for _, g := range gateways {
+		s := p.of(g.name)
 		if s.promote.set {
 			with = append(with, g)
 			p.promote(&l, s.promote)
@@ -204,22 +205,33 @@ func (p *policies) listener(on *port) affinity.Listener {
 		case maxBody == nil:
 			maxBody, l.MaxBody = &s.maxBody, s.maxBody.value
 		case maxBody.value != s.maxBody.value:
-			p.c.errorAt(s.maxBody.by, s.maxBody.field, fmt.Sprintf("%s (%s) says otherwise for port %d", maxBody.by.Name(), position(maxBody.by, maxBody.field), on.number), "the body is read before the host is looked at: Gateways on one port must agree")
+			p.c.errorAt(s.maxBody.by, s.maxBody.field, fmt.Sprintf("%s (%s) says otherwise for port %d", maxBody.by.Name(), position(maxBody.by, maxBody.field), port), "the body is read before the host is looked at: Gateways on one port must agree")
 		}
 	}
 	if len(with) > 0 {
 		for _, g := range without {
-			p.c.warnAt(g.object, "spec.servers", fmt.Sprintf("on port %d fields of the body act as headers for requests to this Gateway too, because Gateway %s is on the same port", on.number, with[0].name), "give them different ports, or target both with the policy")
+			p.c.warnAt(g.object, g.field, fmt.Sprintf("on port %d fields of the body act as headers for requests to this Gateway too, because %s is on the same port", port, with[0].name), "give them different ports, or target both with the policy")
 		}
 	}
 	l.Policy = strings.Join(names, ", ")
 	return l
 }
 
-func gatewaysOf(p *port) []*gateway {
-	var out []*gateway
+// listening is a Gateway that listens on a port, of Istio or the Gateway API.
+type listening struct {
+	name   string // as policies name it: "Gateway shop/front"
+	object objectAt
+	field  string // where it says what it listens on
+}
+
+func gatewaysOf(p *port) []listening {
+	var gateways []*gateway
 	for _, s := range p.servers {
-		out = appendOnce(out, s.gateway)
+		gateways = appendOnce(gateways, s.gateway)
+	}
+	out := make([]listening, len(gateways))
+	for i, g := range gateways {
+		out[i] = listening{"Gateway " + g.name, g.object, "spec.servers"}
 	}
 	return out
 }

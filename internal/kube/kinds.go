@@ -15,23 +15,28 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/remora-proxy/remora/api/v1alpha1"
+	"github.com/remora-proxy/remora/internal/resource"
 )
 
 // kind is a kind of object that is watched.
 type kind struct {
-	name     string // Gateway
+	name     string // Gateway; Gateway.gateway.networking.k8s.io for the other kind of that name
 	group    string
 	version  string
 	resource string // gateways
 	custom   bool   // defined by a CustomResourceDefinition, so it may not be there
 }
 
-// kinds are all kinds that are watched. Istio serves version v1 of its own since 1.22.
+// kinds are all kinds that are watched. Istio serves version v1 of its own since 1.22, the Gateway API since 1.0; of ReferenceGrant only newer
+// clusters have v1.
 var kinds = []*kind{
 	{"Gateway", "networking.istio.io", "v1", "gateways", true},
 	{"VirtualService", "networking.istio.io", "v1", "virtualservices", true},
 	{"DestinationRule", "networking.istio.io", "v1", "destinationrules", true},
 	{"ServiceEntry", "networking.istio.io", "v1", "serviceentries", true},
+	{resource.GatewayAPIGateway, "gateway.networking.k8s.io", "v1", "gateways", true},
+	{"HTTPRoute", "gateway.networking.k8s.io", "v1", "httproutes", true},
+	{"ReferenceGrant", "gateway.networking.k8s.io", "v1beta1", "referencegrants", true},
 	{v1alpha1.Kind, v1alpha1.Group, v1alpha1.Version, v1alpha1.Resource, true},
 	{"Service", "", "v1", "services", false},
 	{"EndpointSlice", "discovery.k8s.io", "v1", "endpointslices", false},

@@ -51,7 +51,7 @@ func await(t *testing.T, c *kube.Cluster, what string, is func(*resource.Set) bo
 	}
 }
 
-// testKindsAppear begins with a cluster that has neither Istio's kinds nor Remora's.
+// testKindsAppear begins with a cluster that has neither Istio's kinds, nor the Gateway API's, nor Remora's.
 func testKindsAppear(t *testing.T, c *kubetest.Cluster) {
 	watched := follow(t, c)
 	var missing []string
@@ -60,7 +60,7 @@ func testKindsAppear(t *testing.T, c *kubetest.Cluster) {
 			missing = append(missing, k.Kind)
 		}
 	}
-	if got := strings.Join(missing, " "); got != "Gateway VirtualService DestinationRule ServiceEntry AffinityPolicy" {
+	if got := strings.Join(missing, " "); got != "Gateway VirtualService DestinationRule ServiceEntry Gateway.gateway.networking.k8s.io HTTPRoute ReferenceGrant AffinityPolicy" {
 		t.Errorf("the kinds that are not there: %s", got)
 	}
 	if err := watched.Health().Failure; err != nil {
@@ -76,6 +76,22 @@ func testKindsAppear(t *testing.T, c *kubetest.Cluster) {
 	}
 	c.Delete(t, gateway)
 	await(t, watched, "end of the Gateway", func(s *resource.Set) bool { return len(s.Gateways) == 0 })
+	c.AddGatewayAPI(t)
+	for _, o := range []string{
+		"apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: front, namespace: kube-public}\nspec: {gatewayClassName: any, listeners: [{name: http, port: 80, protocol: HTTP}]}\n",
+		"apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: front, namespace: kube-public}\nspec: {parentRefs: [{name: front}], rules: [{backendRefs: [{name: cart, port: 80}]}]}\n",
+		"apiVersion: gateway.networking.k8s.io/v1beta1\nkind: ReferenceGrant\nmetadata: {name: front, namespace: kube-public}\nspec: {from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: shop}], to: [{group: \"\", kind: Service}]}\n",
+	} {
+		c.Apply(t, o)
+	}
+	set = await(t, watched, "kinds of the Gateway API", func(s *resource.Set) bool { return len(s.APIGateways)+len(s.HTTPRoutes)+len(s.ReferenceGrants) == 3 })
+	if name := set.APIGateways[0].Name(); name != "Gateway.gateway.networking.k8s.io kube-public/front" || len(set.Gateways) != 0 {
+		t.Errorf("the Gateway is called %q", name)
+	}
+	// What the API server adds to them, such as the default of each matches, is no other meaning.
+	if m := set.HTTPRoutes[0].Value.Spec.Rules[0].Matches; len(m) != 1 || *m[0].Path.Value != "/" {
+		t.Errorf("the rule matches %+v", m)
+	}
 }
 
 func testNamespaces(t *testing.T, c *kubetest.Cluster) {

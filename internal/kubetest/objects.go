@@ -109,13 +109,28 @@ func (c *Cluster) TryGet(path string, into any) error {
 // AddIstio adds Istio's CustomResourceDefinitions, at the version of the istio.io/api module that the tests are built with.
 func (c *Cluster) AddIstio(t testing.TB) {
 	t.Helper()
-	cmd := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "istio.io/api")
+	c.AddDefinitions(t, filepath.Join(moduleDir(t, "istio.io/api"), "kubernetes", "customresourcedefinitions.gen.yaml"))
+}
+
+// AddGatewayAPI adds those of the Gateway API's kinds that Remora reads, at the version of the module that it is built with.
+func (c *Cluster) AddGatewayAPI(t testing.TB) {
+	t.Helper()
+	dir := filepath.Join(moduleDir(t, "sigs.k8s.io/gateway-api"), "config", "crd", "standard")
+	for _, resource := range []string{"gateways", "httproutes", "referencegrants"} {
+		c.AddDefinitions(t, filepath.Join(dir, "gateway.networking.k8s.io_"+resource+".yaml"))
+	}
+}
+
+// moduleDir is the folder of a module that the tests are built with.
+func moduleDir(t testing.TB, module string) string {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", module)
 	cmd.Dir = Root(t)
 	dir, err := cmd.Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.AddDefinitions(t, filepath.Join(strings.TrimSpace(string(dir)), "kubernetes", "customresourcedefinitions.gen.yaml"))
+	return strings.TrimSpace(string(dir))
 }
 
 // AddDefinitions applies a file with CustomResourceDefinitions, and waits until the API server serves their kinds.

@@ -8,10 +8,15 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/remora-proxy/remora/api/v1alpha1"
 	"github.com/remora-proxy/remora/internal/diag"
 )
+
+// GatewayAPIGateway is the Kind of an Object that is a Gateway of the Gateway API, as kubectl writes it where kinds of several
+// groups have one name: "Gateway" is Istio's.
+const GatewayAPIGateway = "Gateway.gateway.networking.k8s.io"
 
 // Locator finds the place of a field in the source that an object came from. The path is as in diag.Diagnostic.Field; the
 // nearest enclosing field that is known answers for one that is not there.
@@ -46,6 +51,11 @@ type Set struct {
 	Services         []Object[*corev1.Service]
 	EndpointSlices   []Object[*discoveryv1.EndpointSlice]
 	AffinityPolicies []Object[*v1alpha1.AffinityPolicy]
+
+	// The Gateway API's.
+	APIGateways     []Object[*gatewayv1.Gateway]
+	HTTPRoutes      []Object[*gatewayv1.HTTPRoute]
+	ReferenceGrants []Object[*gatewayv1.ReferenceGrant]
 }
 
 // Append adds the objects of another set.
@@ -57,12 +67,15 @@ func (s *Set) Append(other *Set) {
 	s.Services = append(s.Services, other.Services...)
 	s.EndpointSlices = append(s.EndpointSlices, other.EndpointSlices...)
 	s.AffinityPolicies = append(s.AffinityPolicies, other.AffinityPolicies...)
+	s.APIGateways = append(s.APIGateways, other.APIGateways...)
+	s.HTTPRoutes = append(s.HTTPRoutes, other.HTTPRoutes...)
+	s.ReferenceGrants = append(s.ReferenceGrants, other.ReferenceGrants...)
 }
 
 // Len is the number of objects.
 func (s *Set) Len() int {
 	return len(s.Gateways) + len(s.VirtualServices) + len(s.DestinationRules) + len(s.ServiceEntries) + len(s.Services) +
-		len(s.EndpointSlices) + len(s.AffinityPolicies)
+		len(s.EndpointSlices) + len(s.AffinityPolicies) + len(s.APIGateways) + len(s.HTTPRoutes) + len(s.ReferenceGrants)
 }
 
 // InCluster is the Locator of an object from a cluster: it has no lines, so its name, "Kind namespace/name", stands for all

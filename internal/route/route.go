@@ -61,8 +61,8 @@ type Rule struct {
 	Object       string  // "VirtualService default/reviews"
 	Matches      []Match // any of them; none: everything
 	Destinations []Destination
-	// ByProxy is the field of the object with the answer that the proxy gives by itself, "redirect" or "directResponse"; such a rule
-	// has no destinations. Empty: there is none.
+	// ByProxy is the field of the object with the answer that the proxy gives by itself, "redirect" or "directResponse" of a VirtualService,
+	// "requestRedirect" or "extensionRef" of an HTTPRoute; such a rule has no destinations. Empty: there is none.
 	ByProxy string
 }
 

@@ -1,4 +1,6 @@
-package istio_test
+// Package configtest writes compiled configurations down, so that tests of what compiles them can compare them with golden files. It is
+// for tests only.
+package configtest
 
 import (
 	"fmt"
@@ -9,8 +11,8 @@ import (
 	"github.com/remora-proxy/remora/internal/route"
 )
 
-// dump writes a configuration down for people. What has its default is left out.
-func dump(c affinity.Config, diags diag.List) string {
+// Dump writes a configuration down for people. What has its default is left out.
+func Dump(c affinity.Config, diags diag.List) string {
 	var b strings.Builder
 	for _, d := range diags {
 		fmt.Fprintf(&b, "! %s\n", strings.ReplaceAll(d.String(), ": warning: ", ": WARNING: "))
