@@ -20,12 +20,12 @@ import (
 // TestEngine runs the scripts on the engine alone, which is how a front door that had no HTTP would behave.
 func TestEngine(t *testing.T) {
 	decisiontest.Run(t, func(*testing.T) decisiontest.Door {
-		return &engineDoor{
-			engine: affinity.New(affinity.Options{Store: session.NewTable(session.Options{}), HashKey: [16]byte{1, 2, 3}}),
-			epoch:  session.InstantOf(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)),
-			down:   map[string]bool{},
-		}
+		return newEngineDoor(affinity.Options{Store: session.NewTable(session.Options{}), HashKey: [16]byte{1, 2, 3}})
 	})
+}
+
+func newEngineDoor(o affinity.Options) *engineDoor {
+	return &engineDoor{engine: affinity.New(o), epoch: session.InstantOf(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)), down: map[string]bool{}}
 }
 
 type engineDoor struct {
