@@ -28,6 +28,30 @@ type Status struct {
 	Config    ConfigStatus   `json:"config"`
 	Cluster   *ClusterStatus `json:"cluster,omitempty"` // where the configuration comes from, when it is one
 	Sessions  SessionsStatus `json:"sessions"`
+	Drains    []Drain        `json:"drains"`            // endpoints that are draining
+	ScaleIn   *ScaleInStatus `json:"scaleIn,omitempty"` // with --scale-in
+}
+
+// Drain is an endpoint that keeps its sessions and gets no new ones.
+type Drain struct {
+	Service  string    `json:"service"`
+	Address  string    `json:"address"`
+	Name     string    `json:"name,omitempty"` // the pod's, where it is known
+	Live     int       `json:"liveSessions"`   // may lag by a few seconds
+	InFlight int       `json:"requestsInFlight"`
+	Deadline time.Time `json:"deadline"` // when the sessions that are left move
+}
+
+// ScaleInStatus is about the gateways that write the pods' deletion costs, of which one does at a time.
+type ScaleInStatus struct {
+	Lease    string `json:"lease"`            // namespace/name
+	Identity string `json:"identity"`         // this gateway's
+	Holder   string `json:"holder,omitempty"` // the identity of the one that writes; empty: none is known
+	Leading  bool   `json:"leading"`          // it is this one
+	Error    string `json:"error,omitempty"`  // why pods are not written
+	Costs    uint64 `json:"costsWritten"`     // by this gateway since its start
+	Releases uint64 `json:"podsReleased"`     // the same
+	Foreign  int    `json:"costsOfOthers"`    // pods whose cost somebody else has set, which stays as it is
 }
 
 // Listener is an address that is listened on besides that of the API itself.

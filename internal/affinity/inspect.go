@@ -212,7 +212,7 @@ func (e *Engine) Drain(endpoint string, on bool, now session.Instant) []Endpoint
 	})
 }
 
-// Busy counts what is at the endpoints of a name or address, in all services: their sessions (which may lag by the time that the
+// Busy counts what is at the endpoints of a name, address or incarnation, in all services: their sessions (which may lag by the time that the
 // sweep takes to come round) and the requests in flight, also those at an endpoint that is gone, whose sessions move with
 // their next request. known is false when there never was such an endpoint, or it went long ago.
 func (e *Engine) Busy(endpoint string) (sessions, requests int, known bool) {
@@ -232,5 +232,7 @@ func (e *Engine) Busy(endpoint string) (sessions, requests int, known bool) {
 	return sessions, requests, known
 }
 
-// named reports whether a person means the endpoint.
-func (ep *Endpoint) named(s string) bool { return s != "" && (ep.Addr == s || ep.Name() == s) }
+// named reports whether the endpoint is meant: by its address, its name or its incarnation.
+func (ep *Endpoint) named(s string) bool {
+	return s != "" && (ep.Addr == s || ep.Name() == s || ep.Incarnation == s)
+}

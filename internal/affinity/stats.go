@@ -2,6 +2,7 @@ package affinity
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/remora-proxy/remora/internal/session"
 )
@@ -70,10 +71,13 @@ func (e *Engine) Stats() Stats {
 
 // EndpointStats is the state and load of one endpoint: Endpoints without the exact count, cheap at any number of sessions.
 type EndpointStats struct {
-	Service, Addr, Name string
-	State               EndpointState
-	Live                int // may lag by the time that the sweep takes to come round
-	InFlight            int
+	Service, Addr, Name, Incarnation string
+	Keyed                            bool // requests to the service have sessions
+	State                            EndpointState
+	Live                             int // may lag by the time that the sweep takes to come round
+	InFlight                         int
+	// DrainEnds is when a draining endpoint's sessions lose it; 0: it is not draining.
+	DrainEnds session.Instant
 }
 
 // EndpointStats lists the endpoints of all services.
@@ -90,10 +94,14 @@ func (e *Engine) EndpointStats(now session.Instant) []EndpointStats {
 // statsOf is the state and load of the service's endpoint i.
 func (s *Service) statsOf(i int, store session.Store, now session.Instant) EndpointStats {
 	ep := s.endpoints[i]
-	return EndpointStats{
-		Service: s.Name, Addr: ep.Addr, Name: s.Endpoints[i].Name,
+	st := EndpointStats{
+		Service: s.Name, Addr: ep.Addr, Name: s.Endpoints[i].Name, Incarnation: ep.Incarnation, Keyed: s.Key.Kind != NoKey,
 		State: ep.State(now), Live: store.Live(ep.id), InFlight: ep.InFlight(),
 	}
+	if since := session.Instant(ep.drainingSince.Load()); since != 0 && st.State == Draining {
+		st.DrainEnds = since.Add(time.Duration(ep.drainDeadline.Load()))
+	}
+	return st
 }
 
 // Ailing lists the endpoints that could not be reached, and of which nothing better is known since: no connection was established, and

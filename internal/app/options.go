@@ -19,6 +19,9 @@ type Options struct {
 	Files   []string // files and folders of the configuration; "-" is Stdin
 	Stdin   io.Reader
 	Cluster *Cluster // where the configuration comes from in place of files
+	// ScaleInLease is the name of the Lease under which the pods of the Cluster are written, so that scale-in takes the emptiest;
+	// empty: pods are not written.
+	ScaleInLease string
 
 	Bind  netip.Addr // listened on by the gateway
 	Ports Ports      // where its listening ports differ from the default

@@ -21,6 +21,7 @@ import (
 	"github.com/remora-proxy/remora/internal/gateway"
 	"github.com/remora-proxy/remora/internal/gateway/accesslog"
 	"github.com/remora-proxy/remora/internal/kube"
+	"github.com/remora-proxy/remora/internal/kube/scalein"
 	"github.com/remora-proxy/remora/internal/session"
 	"github.com/remora-proxy/remora/internal/xds"
 )
@@ -40,6 +41,7 @@ type program struct {
 	processor   *extproc.Server  // one of doors, or nil
 	discovery   *xds.Server      // at the processor's addresses; nil without a processor
 	certificate *keptCertificate // the processor's, or nil
+	scaler      *scalein.Scaler  // nil: pods are not written
 	metrics     *prometheus.Registry
 	board       *board
 	sessions    *sessionFile    // nil: sessions do not outlast the process
@@ -83,6 +85,10 @@ func newProgram(o Options) (*program, error) {
 		}
 		p.source.cluster = cluster
 		p.metrics.MustRegister(cluster)
+		if o.ScaleInLease != "" {
+			p.scaler = p.newScaler()
+			p.metrics.MustRegister(p.scaler)
+		}
 	}
 	p.board = newBoard(&p.o, p.metrics, p.clock.start)
 	options := affinity.Options{Store: session.NewTable(session.Options{MaxSessions: o.MaxSessions}), EndpointDelay: o.EndpointDelay}
@@ -162,6 +168,7 @@ func (p *program) run(ctx context.Context) error {
 	tasks.Go(func() { p.followCertificate(background) })
 	resolved := make(chan struct{}, 1)
 	tasks.Go(func() { p.source.resolver.Run(background, func() { nudge(resolved) }) })
+	stopScaling := p.scaleIn()
 	p.board.notReady("")
 	p.log.Info("ready", "version", p.o.Version)
 
@@ -171,6 +178,7 @@ func (p *program) run(ctx context.Context) error {
 	cancel()
 	tasks.Wait()
 	err = errors.Join(cutOff, p.save())
+	stopScaling() // last: what another gateway may let go has no request of this one any more
 	p.closeAccessLog()
 	return err
 }
@@ -200,6 +208,7 @@ func (p *program) closeAccessLog() {
 func (p *program) status() admin.Status {
 	st := p.board.read()
 	st.Sessions.Stored = p.engine.Stats().Sessions
+	st.Drains, st.ScaleIn = p.drains(), p.scaleInStatus()
 	if st.Cluster = p.clusterStatus(); st.Cluster != nil && st.Config.Generation == 0 && st.Cluster.Error != "" {
 		st.NotReady = "the cluster's objects are not known yet: " + st.Cluster.Error
 	}

@@ -26,6 +26,7 @@ type programFlags struct {
 // addProgram adds the flags that every front door has. start checks them, and runs the front door until it is told to stop.
 func addProgram(cmd *cobra.Command, o *app.Options, flags *programFlags, env Env) (start func(*cobra.Command) error) {
 	source := addSource(cmd)
+	scaleIn := addScaleIn(cmd)
 	f := cmd.Flags()
 	f.StringVar(&flags.admin, "admin", admin.DefaultAddress, `ip:port of the admin API and the metrics, or "off"`)
 	f.StringVar(&flags.metrics, "metrics", "off", `ip:port for monitoring alone: /metrics, /readyz and /healthz, and nothing that changes anything; or "off"`)
@@ -46,6 +47,9 @@ func addProgram(cmd *cobra.Command, o *app.Options, flags *programFlags, env Env
 		}
 		if o.Files = source.files; source.kubernetes {
 			o.Cluster = &source.cluster
+		}
+		if err := scaleIn(cmd, o); err != nil {
+			return err
 		}
 		if err := flags.apply(o, env); err != nil {
 			return err

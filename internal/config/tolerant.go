@@ -141,6 +141,7 @@ func (a *attempt) apply() *resource.Set {
 		APIGateways:      giveWay(a, set.APIGateways, good.APIGateways),
 		HTTPRoutes:       giveWay(a, set.HTTPRoutes, good.HTTPRoutes),
 		ReferenceGrants:  giveWay(a, set.ReferenceGrants, good.ReferenceGrants),
+		PodLabels:        set.PodLabels,
 	}
 }
 

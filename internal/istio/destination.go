@@ -98,11 +98,21 @@ func (c *compiler) describe(sc *affinity.ServiceConfig, s *service) {
 		sc.LoadBalancer, sc.Key = balance(rule.loadBalancer(sc.Port, wanted))
 	}
 	for _, e := range s.endpoints {
-		if e.port == port.name && (wanted == nil || subsetOf(wanted.labels, e.labels)) {
+		if e.port == port.name && (wanted == nil || c.inSubset(wanted, &e)) {
 			sc.Endpoints = append(sc.Endpoints, e.EndpointConfig)
 		}
 	}
 	sc.Endpoints = sortEndpoints(sc.Endpoints)
+}
+
+// inSubset reports whether an endpoint belongs to a subset. A pod that is not known yet belongs to none, not even to one that asks for
+// no label: its labels are about to come, and an endpoint must not be in the subset of another version for as long.
+func (c *compiler) inSubset(wanted *subset, e *endpoint) bool {
+	if e.pod == "" {
+		return subsetOf(wanted.labels, e.labels)
+	}
+	labels, known := c.set.PodLabels(e.pod)
+	return known && subsetOf(wanted.labels, labels)
 }
 
 // subsetOf reports whether an endpoint has all labels that a subset asks for.

@@ -11,6 +11,7 @@ import (
 	networking "istio.io/api/networking/v1alpha3"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/remora-proxy/remora/internal/affinity"
 	"github.com/remora-proxy/remora/internal/diag"
@@ -46,8 +47,9 @@ type servicePort struct {
 // endpoint is one replica at one port of its service.
 type endpoint struct {
 	affinity.EndpointConfig
-	port   string // the name of the service's port
-	labels map[string]string
+	port   string            // the name of the service's port
+	labels map[string]string // that subsets select by, unless there is a pod
+	pod    types.UID         // whose labels they select by; empty: none that a set can know
 }
 
 func (s *service) port(number uint16) *servicePort {

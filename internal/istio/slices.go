@@ -12,8 +12,8 @@ import (
 	"github.com/remora-proxy/remora/internal/resource"
 )
 
-// readSlices gives the Services their endpoints. The labels of an EndpointSlice count as those of its endpoints: a set has no
-// pods to ask.
+// readSlices gives the Services their endpoints. The labels of an EndpointSlice count as those of its endpoints that are no pods, and
+// of all in a set without pods.
 func (c *compiler) readSlices(r *registry) {
 	for _, o := range c.set.EndpointSlices {
 		name := o.Value.Labels[discoveryv1.LabelServiceName]
@@ -71,6 +71,9 @@ func (c *compiler) readSlice(s *service, o resource.Object[*discoveryv1.Endpoint
 		}
 		if e.TargetRef != nil {
 			ep.Name, ep.Incarnation = e.TargetRef.Name, string(e.TargetRef.UID)
+			if c.set.PodLabels != nil && e.TargetRef.Kind == "Pod" {
+				ep.pod = e.TargetRef.UID
+			}
 		}
 		s.endpoints = append(s.endpoints, ep)
 	}

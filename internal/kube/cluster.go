@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 
@@ -21,10 +23,15 @@ import (
 type Cluster struct {
 	Server     string   // the API server's URL
 	Namespaces []string // that are watched, sorted; none: all
+	Own        string   // the namespace that the program itself is in: its pod's, or that of the kubeconfig's context
 
 	log     *slog.Logger
 	decode  Decode
 	sources []*source
+	pods    []*source // those of sources that have the pods
+	config  *rest.Config
+	client  metadata.Interface
+	leases  *rest.RESTClient
 
 	changed  chan struct{} // holds a token while there is a change that nobody has taken
 	turned   chan struct{} // holds a token while Health has changed
@@ -32,8 +39,14 @@ type Cluster struct {
 	synced   chan struct{}
 }
 
-func (c *Cluster) addSources(config *rest.Config) error {
-	all, err := clients(config)
+func (c *Cluster) addSources() (err error) {
+	if c.client, err = metadata.NewForConfig(c.config); err != nil {
+		return err
+	}
+	if c.leases, _, err = newRESTClient(c.config, coordinationv1.SchemeGroupVersion); err != nil {
+		return err
+	}
+	all, err := clients(c.config, c.client)
 	if err != nil {
 		return err
 	}
@@ -43,7 +56,10 @@ func (c *Cluster) addSources(config *rest.Config) error {
 	}
 	for _, k := range kinds {
 		for _, ns := range namespaces {
-			c.sources = append(c.sources, &source{kind: k, namespace: ns, client: all[k], cluster: c})
+			s := &source{kind: k, namespace: ns, client: all[k], cluster: c}
+			if c.sources = append(c.sources, s); k == podKind {
+				c.pods = append(c.pods, s)
+			}
 		}
 	}
 	c.unsynced.Store(int32(len(c.sources)))
@@ -95,9 +111,13 @@ func nudge(ch chan<- struct{}) {
 // Set is all objects as they are now, those of each kind in the order of namespace and name, and what is wrong with those
 // that could not be read. The objects are shared and must not be edited.
 func (c *Cluster) Set() (*resource.Set, diag.List) {
-	set := &resource.Set{}
+	set := &resource.Set{PodLabels: c.podLabels}
 	var found diag.List
 	for _, s := range c.sources {
+		if s.kind == podKind {
+			s.ask()
+			continue
+		}
 		s.mu.Lock()
 		entries := maps.Clone(s.entries)
 		s.mu.Unlock()

@@ -1,5 +1,6 @@
 // Package kube is the cluster as a source of configuration: it watches the objects that Remora uses in a Kubernetes API server,
-// keeps them as a resource.Set, and tells when that has changed. It needs the rights to list and watch them, and no others.
+// keeps them as a resource.Set, and tells when that has changed. What it writes it is told to write: it decides nothing. Rules has the
+// rights that each of its tasks takes.
 //
 // It knows how objects come from an API server, and neither what they mean nor how their fields are checked: that is what
 // Options.Decode is for. What becomes of an object that is invalid is for its callers to decide.
@@ -47,7 +48,7 @@ func Connect(o Options) (*Cluster, error) {
 			return nil, fmt.Errorf("%q is not the name of a namespace: use lower case letters, digits and '-'", ns)
 		}
 	}
-	config, err := o.config()
+	config, own, err := o.config()
 	if err != nil {
 		return nil, err
 	}
@@ -62,26 +63,29 @@ func Connect(o Options) (*Cluster, error) {
 	slices.Sort(namespaces)
 	namespaces = slices.Compact(namespaces)
 	c := &Cluster{
-		Server: config.Host, Namespaces: namespaces, log: o.Log, decode: o.Decode,
+		Server: config.Host, Namespaces: namespaces, Own: own, log: o.Log, decode: o.Decode, config: config,
 		changed: make(chan struct{}, 1), turned: make(chan struct{}, 1), synced: make(chan struct{}),
 	}
-	if err := c.addSources(config); err != nil {
+	if err := c.addSources(); err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", config.Host, err)
 	}
 	return c, nil
 }
 
-// config finds out how to reach the API server, as kubectl does.
-func (o *Options) config() (*rest.Config, error) {
+// config finds out how to reach the API server, as kubectl does, and which namespace is the program's own.
+func (o *Options) config() (config *rest.Config, own string, err error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = o.Kubeconfig
 	rules.WarnIfAllMissing = false
-	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: o.Context}).ClientConfig()
+	loaded := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: o.Context})
+	if config, err = loaded.ClientConfig(); err == nil {
+		own, _, err = loaded.Namespace()
+	}
 	switch {
 	case clientcmd.IsEmptyConfig(err):
-		return nil, errNoCluster
+		return nil, "", errNoCluster
 	case err != nil:
-		return nil, fmt.Errorf("the kubeconfig: %w", err)
+		return nil, "", fmt.Errorf("the kubeconfig: %w", err)
 	}
-	return config, nil
+	return config, own, nil
 }

@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -12,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 
 	"github.com/remora-proxy/remora/api/v1alpha1"
@@ -40,7 +42,11 @@ var kinds = []*kind{
 	{v1alpha1.Kind, v1alpha1.Group, v1alpha1.Version, v1alpha1.Resource, true},
 	{"Service", "", "v1", "services", false},
 	{"EndpointSlice", "discovery.k8s.io", "v1", "endpointslices", false},
+	podKind,
 }
+
+// podKind is watched by its metadata alone: spec and status, which are most of a pod and change all the time, are not sent.
+var podKind = &kind{"Pod", "", "v1", "pods", false}
 
 // client lists and watches the objects of one kind in a namespace, or with an empty namespace in all.
 type client interface {
@@ -49,7 +55,7 @@ type client interface {
 }
 
 // clients makes the client of each kind.
-func clients(config *rest.Config) (map[*kind]client, error) {
+func clients(config *rest.Config, meta metadata.Interface) (map[*kind]client, error) {
 	custom, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return nil, err
@@ -57,9 +63,15 @@ func clients(config *rest.Config) (map[*kind]client, error) {
 	all := make(map[*kind]client, len(kinds))
 	for _, k := range kinds {
 		gv := schema.GroupVersion{Group: k.group, Version: k.version}
-		if k.custom {
+		switch {
+		case k.custom:
 			all[k] = customClient{custom.Resource(gv.WithResource(k.resource))}
-		} else if all[k], err = newBuiltInClient(config, gv, k.resource); err != nil {
+			continue
+		case k == podKind:
+			all[k] = metadataClient{meta.Resource(gv.WithResource(k.resource))}
+			continue
+		}
+		if all[k], err = newBuiltInClient(config, gv, k.resource); err != nil {
 			return nil, err
 		}
 	}
@@ -79,6 +91,19 @@ func (c customClient) watch(ctx context.Context, namespace string, o metav1.List
 	return c.Namespace(namespace).Watch(ctx, o)
 }
 
+// metadataClient gets only the metadata of objects.
+type metadataClient struct {
+	metadata.Getter
+}
+
+func (c metadataClient) list(ctx context.Context, namespace string, o metav1.ListOptions) (runtime.Object, error) {
+	return c.Namespace(namespace).List(ctx, o)
+}
+
+func (c metadataClient) watch(ctx context.Context, namespace string, o metav1.ListOptions) (watch.Interface, error) {
+	return c.Namespace(namespace).Watch(ctx, o)
+}
+
 // builtInClient speaks protobuf, which costs both sides a fraction of what JSON does. Fields that are newer than this program
 // are dropped: it may not refuse an object for what a newer Kubernetes adds to it.
 type builtInClient struct {
@@ -88,10 +113,19 @@ type builtInClient struct {
 }
 
 func newBuiltInClient(base *rest.Config, gv schema.GroupVersion, resource string) (client, error) {
+	c, scheme, err := newRESTClient(base, gv)
+	if err != nil {
+		return nil, err
+	}
+	return builtInClient{c, resource, runtime.NewParameterCodec(scheme)}, nil
+}
+
+// newRESTClient makes a client for the built-in kinds of a group.
+func newRESTClient(base *rest.Config, gv schema.GroupVersion) (*rest.RESTClient, *runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, discoveryv1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, discoveryv1.AddToScheme, coordinationv1.AddToScheme} {
 		if err := add(scheme); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	metav1.AddToGroupVersion(scheme, schema.GroupVersion{Version: "v1"})
@@ -104,10 +138,7 @@ func newBuiltInClient(base *rest.Config, gv schema.GroupVersion, resource string
 	config.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
 	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
 	c, err := rest.RESTClientFor(config)
-	if err != nil {
-		return nil, err
-	}
-	return builtInClient{c, resource, runtime.NewParameterCodec(scheme)}, nil
+	return c, scheme, err
 }
 
 func (c builtInClient) request(namespace string, o *metav1.ListOptions) *rest.Request {
@@ -130,6 +161,8 @@ func (k *kind) example() runtime.Object {
 		return &unstructured.Unstructured{}
 	case k.name == "Service":
 		return &corev1.Service{}
+	case k == podKind:
+		return &metav1.PartialObjectMetadata{}
 	default:
 		return &discoveryv1.EndpointSlice{}
 	}

@@ -6,9 +6,11 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/cache"
 
 	"github.com/remora-proxy/remora/internal/diag"
 	"github.com/remora-proxy/remora/internal/resource"
@@ -18,8 +20,9 @@ import (
 type entry struct {
 	uid        types.UID
 	generation int64
-	set        *resource.Set // the object alone; empty when it has errors
+	set        *resource.Set // the object alone; empty when it has errors; nil for a pod
 	found      diag.List
+	pod        *Pod // nil for all other kinds
 }
 
 // read makes an entry of an object. When it differs in nothing that matters from the one before, it gives that one.
@@ -32,6 +35,11 @@ func (k *kind) read(o any, before *entry, decode Decode) (*entry, error) {
 	case *discoveryv1.EndpointSlice:
 		lean := &discoveryv1.EndpointSlice{ObjectMeta: leanMeta(&o.ObjectMeta), AddressType: o.AddressType, Endpoints: o.Endpoints, Ports: o.Ports}
 		return unlessSame(before, o, &resource.Set{EndpointSlices: []resource.Object[*discoveryv1.EndpointSlice]{named(k, lean)}}), nil
+	case *metav1.PartialObjectMetadata:
+		if pod := readPod(o); before == nil || !reflect.DeepEqual(before.pod, pod) {
+			return &entry{pod: pod}, nil
+		}
+		return before, nil
 	case *unstructured.Unstructured:
 		return readCustom(o, before, decode), nil
 	default:
@@ -53,6 +61,18 @@ func unlessSame(before *entry, o metav1.Object, set *resource.Set) *entry {
 		return before
 	}
 	return &entry{uid: o.GetUID(), generation: o.GetGeneration(), set: set}
+}
+
+// key is what an object is filed under: a pod under its uid, by which endpoints name it, all others under their names.
+func (k *kind) key(o any) (string, error) {
+	if k != podKind {
+		return cache.MetaNamespaceKeyFunc(o)
+	}
+	m, err := meta.Accessor(o)
+	if err != nil {
+		return "", err
+	}
+	return string(m.GetUID()), nil
 }
 
 // readCustom reads an object of a CustomResourceDefinition. The API server raises its generation with every change but those

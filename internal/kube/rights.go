@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
@@ -18,6 +19,8 @@ type Task uint8
 const (
 	Watching      Task = iota // the objects that the configuration is made from
 	WritingStatus             // of AffinityPolicies
+	ScalingIn                 // pods: their deletion costs, and the second deletion of those that are terminating
+	HoldingLease              // in the namespace of the Lease alone: a Role there is enough
 )
 
 // Rules are the rights that tasks take, and no others: for a ClusterRole, or where namespaces are named, for a Role in each of them.
@@ -29,6 +32,10 @@ func Rules(tasks ...Task) []rbacv1.PolicyRule {
 			all = append(all, watchingRules()...)
 		case WritingStatus:
 			all = append(all, statusRule)
+		case ScalingIn:
+			all = append(all, scaleInRule)
+		case HoldingLease:
+			all = append(all, leaseRule)
 		}
 	}
 	return all
@@ -36,6 +43,12 @@ func Rules(tasks ...Task) []rbacv1.PolicyRule {
 
 // statusRule is the right to apply the status. The subresource's right does not reach the rest of the object.
 var statusRule = rbacv1.PolicyRule{APIGroups: []string{v1alpha1.Group}, Resources: []string{v1alpha1.Resource + "/status"}, Verbs: []string{"patch"}}
+
+// The rights to scale in. A right to patch reaches all of a pod that can be changed, and that to delete every pod: RBAC has nothing finer.
+var (
+	scaleInRule = rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{podKind.resource}, Verbs: []string{"patch", "delete"}}
+	leaseRule   = rbacv1.PolicyRule{APIGroups: []string{coordinationv1.GroupName}, Resources: []string{"leases"}, Verbs: []string{"get", "create", "update"}}
+)
 
 // watchingRules has a rule for each group of kinds, in the order of the kinds.
 func watchingRules() []rbacv1.PolicyRule {
@@ -64,6 +77,8 @@ func explain(err error, rule rbacv1.PolicyRule, namespace string) error {
 		where, role = " in namespace "+namespace, "Role"
 	}
 	switch {
+	case err == nil:
+		return nil
 	case apierrors.IsForbidden(err):
 		return fmt.Errorf("not allowed to %s %s%s; add to its %s the rule {apiGroups: [%q], resources: [%q], verbs: [%s]}: %w",
 			strings.Join(rule.Verbs, " and "), rule.Resources[0], where, role, rule.APIGroups[0], rule.Resources[0], strings.Join(rule.Verbs, ", "), err)

@@ -21,13 +21,16 @@ func TestTheRightsThatAreShippedAreThoseThatItTakes(t *testing.T) {
 	must(t, err)
 	text, err := exec.Command(path, "generate", "istio", "-f", filepath.Join(kubetest.Root(t), "examples", "hit-backend")).Output()
 	must(t, err)
-	if got, want := rulesIn(t, string(text)), written(kube.Rules(kube.Watching)); !slices.Equal(got, want) {
+	if got, want := rulesIn(t, string(text), "ClusterRole"), written(kube.Rules(kube.Watching, kube.ScalingIn)); !slices.Equal(got, want) {
 		t.Errorf("the ClusterRole has\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if got, want := rulesIn(t, string(text), "Role"), written(kube.Rules(kube.HoldingLease)); !slices.Equal(got, want) {
+		t.Errorf("the Role has\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
 
-// rulesIn are the rules of the ClusterRoles in a manifest, as written writes them.
-func rulesIn(t *testing.T, text string) []string {
+// rulesIn are the rules of the ClusterRoles or Roles in a manifest, as written writes them.
+func rulesIn(t *testing.T, text, kind string) []string {
 	t.Helper()
 	var all []string
 	for doc := range strings.SplitSeq(text, "\n---") {
@@ -40,7 +43,7 @@ func rulesIn(t *testing.T, text string) []string {
 			}
 		}
 		must(t, yaml.Unmarshal([]byte(doc), &o))
-		if o.Kind != "ClusterRole" {
+		if o.Kind != kind {
 			continue
 		}
 		for _, r := range o.Rules {

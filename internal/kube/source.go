@@ -30,7 +30,8 @@ type source struct {
 	cluster   *Cluster
 
 	mu      sync.Mutex
-	entries map[string]*entry // by namespace/name
+	entries map[string]*entry // by kind.key
+	asked   map[string]bool   // pods whose labels the last set was asked for: a change of no other pod matters to it
 	synced  bool
 	listed  bool // the API server has given a list, so the kind is there
 	missing bool // the API server does not have the kind
@@ -138,7 +139,7 @@ func (s *source) Add(o any) error { return s.Update(o) }
 
 // Update implements cache.ReflectorStore.
 func (s *source) Update(o any) error {
-	key, err := cache.MetaNamespaceKeyFunc(o)
+	key, err := s.kind.key(o)
 	if err != nil {
 		return err
 	}
@@ -152,23 +153,23 @@ func (s *source) Update(o any) error {
 	}
 	if now != before {
 		s.entries[key] = now
-		s.cluster.change()
+		s.tell(key, before, now)
 	}
 	return nil
 }
 
 // Delete implements cache.ReflectorStore.
 func (s *source) Delete(o any) error {
-	key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(o)
+	key, err := s.kind.key(o)
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.events++
-	if _, is := s.entries[key]; is {
+	if before, is := s.entries[key]; is {
 		delete(s.entries, key)
-		s.cluster.change()
+		s.tell(key, before, nil)
 	}
 	return nil
 }
@@ -178,9 +179,8 @@ func (s *source) Replace(list []any, _ string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	next := make(map[string]*entry, len(list))
-	changed := false
 	for _, o := range list {
-		key, err := cache.MetaNamespaceKeyFunc(o)
+		key, err := s.kind.key(o)
 		if err != nil {
 			return err
 		}
@@ -188,18 +188,32 @@ func (s *source) Replace(list []any, _ string) error {
 		if next[key], err = s.kind.read(o, before, s.cluster.decode); err != nil {
 			return err
 		}
-		changed = changed || next[key] != before
 	}
-	changed = changed || len(next) != len(s.entries)
+	last := s.entries
 	s.entries = next
 	if !s.synced {
 		s.synced = true
 		s.cluster.syncedOne()
 	}
-	if changed {
-		s.cluster.change()
+	for key, now := range next {
+		if before := last[key]; now != before {
+			s.tell(key, before, now)
+		}
+	}
+	for key, before := range last {
+		if next[key] == nil {
+			s.tell(key, before, nil)
+		}
 	}
 	return nil
+}
+
+// tell tells of a change that matters. The caller holds s.mu.
+func (s *source) tell(key string, before, now *entry) {
+	if s.kind == podKind && !(s.asked[key] && changesLabels(before, now)) {
+		return
+	}
+	s.cluster.change()
 }
 
 // Resync implements cache.ReflectorStore. It is not asked for.

@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/remora-proxy/remora/api/v1alpha1"
@@ -56,9 +57,13 @@ type Set struct {
 	APIGateways     []Object[*gatewayv1.Gateway]
 	HTTPRoutes      []Object[*gatewayv1.HTTPRoute]
 	ReferenceGrants []Object[*gatewayv1.ReferenceGrant]
+
+	// PodLabels gives the labels of a pod; known is false for a pod that is not there (yet, or any more). Without it, nothing is
+	// known of pods: files have none. It may be called for as long as the set is used.
+	PodLabels func(uid types.UID) (labels map[string]string, known bool)
 }
 
-// Append adds the objects of another set.
+// Append adds the objects of another set, which knows no pods.
 func (s *Set) Append(other *Set) {
 	s.Gateways = append(s.Gateways, other.Gateways...)
 	s.VirtualServices = append(s.VirtualServices, other.VirtualServices...)
