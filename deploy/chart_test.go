@@ -104,22 +104,33 @@ func TestHelmFindsNothingWrong(t *testing.T) {
 
 // TestTheRightsOfTheChart compares the roles with what the program says that it takes.
 func TestTheRightsOfTheChart(t *testing.T) {
-	want := kube.Rules(kube.Watching)
+	want := kube.Rules(kube.Watching, kube.ScalingIn)
 	equal := func(a, b rbacv1.PolicyRule) bool {
 		return slices.Equal(a.APIGroups, b.APIGroups) && slices.Equal(a.Resources, b.Resources) && slices.Equal(a.Verbs, b.Verbs)
 	}
 	if role := only[rbacv1.ClusterRole](t, read(t, manifest), "ClusterRole"); !slices.EqualFunc(role.Rules, want, equal) {
 		t.Errorf("the ClusterRole has\n%v\nwant\n%v", role.Rules, want)
 	}
+	lease := only[rbacv1.Role](t, read(t, manifest), "Role")
+	if !slices.EqualFunc(lease.Rules, kube.Rules(kube.HoldingLease), equal) {
+		t.Errorf("the Role has\n%v\nwant\n%v", lease.Rules, kube.Rules(kube.HoldingLease))
+	}
+	reader := render(t, release, "--set", "scaleIn=false")
+	if role := only[rbacv1.ClusterRole](t, reader, "ClusterRole"); !slices.EqualFunc(role.Rules, kube.Rules(kube.Watching), equal) {
+		t.Errorf("without scaleIn, the ClusterRole has\n%v\nwant\n%v", role.Rules, kube.Rules(kube.Watching))
+	}
+	if strings.Contains(reader, "--scale-in") || len(decode[rbacv1.Role](t, reader, "Role")) != 0 {
+		t.Error("without scaleIn, there is a Role or the flag")
+	}
 	named := render(t, release, "--set", "namespaces={shop,games}")
 	if n := len(decode[rbacv1.ClusterRole](t, named, "ClusterRole")); n != 0 {
 		t.Errorf("with namespaces there are %d ClusterRoles", n)
 	}
 	roles := decode[rbacv1.Role](t, named, "Role")
-	if len(roles) != 2 || roles[0].Namespace != "shop" || roles[1].Namespace != "games" {
-		t.Errorf("there are the Roles %v, want one in each of shop and games", roles)
+	if len(roles) != 3 || roles[0].Namespace != "shop" || roles[1].Namespace != "games" || roles[2].Name != lease.Name {
+		t.Fatalf("there are the Roles %v, want one in each of shop and games, and that for the Lease", roles)
 	}
-	for _, role := range roles {
+	for _, role := range roles[:2] {
 		if !slices.EqualFunc(role.Rules, want, equal) {
 			t.Errorf("the Role in %s has\n%v\nwant\n%v", role.Namespace, role.Rules, want)
 		}

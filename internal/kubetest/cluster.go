@@ -99,16 +99,16 @@ func (c *Cluster) run(t testing.TB, name string, args ...string) {
 }
 
 // As writes a kubeconfig with which its bearer acts as a user or service account ("system:serviceaccount:namespace:name"),
-// with the rights of that alone, and gives its path. Empty: an administrator.
+// with the rights of that alone, and gives its path. A service account's is in its namespace, as its pods are. Empty: an administrator.
 func (c *Cluster) As(t testing.TB, user string) string {
 	t.Helper()
-	name, as := "admin", ""
+	name, as, in := "admin", "", "default"
 	if user != "" {
 		name = strings.ReplaceAll(user, ":", "-")
 		groups := []string{"system:authenticated"}
 		if account, is := strings.CutPrefix(user, "system:serviceaccount:"); is {
-			namespace, _, _ := strings.Cut(account, ":")
-			groups = append(groups, "system:serviceaccounts", "system:serviceaccounts:"+namespace)
+			in, _, _ = strings.Cut(account, ":")
+			groups = append(groups, "system:serviceaccounts", "system:serviceaccounts:"+in)
 		}
 		as = fmt.Sprintf(", as: %q, as-groups: [%s]", user, `"`+strings.Join(groups, `", "`)+`"`)
 	}
@@ -120,9 +120,9 @@ clusters:
 users:
 - {name: %q, user: {token: %s%s}}
 contexts:
-- {name: %q, context: {cluster: kubetest, user: %q}}
+- {name: %q, context: {cluster: kubetest, user: %q, namespace: %q}}
 current-context: %q
-`, c.Server, c.file("certs/apiserver.crt"), name, token, as, name, name, name))
+`, c.Server, c.file("certs/apiserver.crt"), name, token, as, name, name, in, name))
 	return path
 }
 
