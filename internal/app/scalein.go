@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"os"
+	"strings"
 	"sync"
 
 	"github.com/remora-proxy/remora/internal/admin"
@@ -17,10 +18,12 @@ func (p *program) newScaler() *scalein.Scaler {
 	if err != nil {
 		host = "unknown"
 	}
+	random := rand.Text()[:10]
+	host = host[max(0, len(host)-50):] // it ends in what tells pods from each other
 	cluster := p.source.cluster
 	return scalein.New(scalein.Config{
 		Pods: cluster, Leases: cluster, Namespace: cluster.Own, Lease: p.o.ScaleInLease,
-		Identity:  host + "_" + rand.Text(), // a process that begins anew on the same machine is another one
+		Identity:  strings.TrimLeft(host, "-_.") + "_" + random, // a process that begins anew on the same machine is another one
 		Endpoints: func() []affinity.EndpointStats { return p.engine.EndpointStats(p.clock.instant()) },
 		Busy:      func(incarnation string) (sessions, requests int, known bool) { return p.engine.Busy(incarnation) },
 		Log:       p.log,

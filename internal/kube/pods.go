@@ -14,6 +14,10 @@ import (
 // terminating and has no session any more.
 const ReleaseAnnotation = "remora.dev/release"
 
+// HoldPrefix begins the annotations by which gateways say until when (RFC 3339) they need a terminating pod: what follows names the
+// gateway.
+const HoldPrefix = "hold.remora.dev/"
+
 // Pod is what is kept of a pod.
 type Pod struct {
 	Namespace, Name string
@@ -30,7 +34,8 @@ type Pod struct {
 	// Terminating is since when the pod is being deleted; zero: it is not. Grace is the seconds that it may take, from then on.
 	Terminating time.Time
 	Grace       int64
-	Release     bool // ReleaseAnnotation is "true"
+	Release     bool                 // ReleaseAnnotation is "true"
+	Holds       map[string]time.Time // the annotations with HoldPrefix, by gateway; nil: none
 }
 
 // readPod keeps what is needed of a pod's metadata.
@@ -45,6 +50,15 @@ func readPod(m *metav1.PartialObjectMetadata) *Pod {
 	if m.DeletionTimestamp != nil && m.DeletionGracePeriodSeconds != nil {
 		p.Grace = *m.DeletionGracePeriodSeconds
 		p.Terminating = m.DeletionTimestamp.Add(-time.Duration(p.Grace) * time.Second)
+	}
+	for name, value := range m.Annotations {
+		gateway, is := strings.CutPrefix(name, HoldPrefix)
+		if until, err := time.Parse(time.RFC3339, value); is && err == nil {
+			if p.Holds == nil {
+				p.Holds = map[string]time.Time{}
+			}
+			p.Holds[gateway] = until
+		}
 	}
 	return p
 }

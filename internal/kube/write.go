@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"strconv"
+	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -17,10 +18,21 @@ import (
 // SetDeletionCost writes a pod's annotation controller.kubernetes.io/pod-deletion-cost (KEP-2255) in the name of a field manager, and
 // nothing else. For a pod that is not there any more there is nothing to do, which is no error.
 func (c *Cluster) SetDeletionCost(ctx context.Context, p *Pod, cost int32, manager string) error {
+	return c.annotate(ctx, p, corev1.PodDeletionCost, strconv.Itoa(int(cost)), manager)
+}
+
+// Hold writes until when a gateway needs a terminating pod; the zero time takes that back.
+func (c *Cluster) Hold(ctx context.Context, p *Pod, gateway string, until time.Time, manager string) error {
+	if until.IsZero() {
+		return c.annotate(ctx, p, HoldPrefix+gateway, nil, manager)
+	}
+	return c.annotate(ctx, p, HoldPrefix+gateway, until.UTC().Format(time.RFC3339), manager)
+}
+
+// annotate gives a pod an annotation; nil takes it away.
+func (c *Cluster) annotate(ctx context.Context, p *Pod, name string, value any, manager string) error {
 	// The uid makes it a condition: it is never written to a pod of the same name that has come since.
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
-		"uid": p.UID, "annotations": map[string]string{corev1.PodDeletionCost: strconv.Itoa(int(cost))},
-	}})
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": p.UID, "annotations": map[string]any{name: value}}})
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ func (s *Scaler) writeCosts(ctx context.Context, endpoints []affinity.EndpointSt
 		return
 	}
 	for _, d := range due[:min(len(due), writesPer)] {
-		if !s.try(ctx, now, &s.st.Costs, &s.st.CostErrors, func(ctx context.Context) error {
+		if !s.leads(time.Now()) || !s.try(ctx, now, &s.st.Costs, &s.st.CostErrors, func(ctx context.Context) error {
 			return s.c.Pods.SetDeletionCost(ctx, d.pod, d.cost, s.c.manager())
 		}) {
 			return
@@ -34,12 +34,8 @@ func (s *Scaler) writeCosts(ctx context.Context, endpoints []affinity.EndpointSt
 	}
 }
 
-// try makes a write, counts it, and reports whether it has succeeded. After one that has not there is a pause. Without the Lease it makes
-// none.
+// try makes a write, counts it, and reports whether it has succeeded. After one that has not there is a pause.
 func (s *Scaler) try(ctx context.Context, now time.Time, succeeded, failed *uint64, write func(context.Context) error) bool {
-	if !s.leads(time.Now()) {
-		return false
-	}
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	err := write(ctx)

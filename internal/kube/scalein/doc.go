@@ -29,6 +29,9 @@ const (
 	writeTimeout = 5 * time.Second
 )
 
+// A gateway that needs a terminating pod says so for holdTime, and renews it at half of that: one that is gone holds up no pod for longer.
+const holdTime = time.Minute
+
 // settle is for how long a terminating pod must have had no session and no request before it is released: others may hear later than
 // this gateway that it is terminating.
 const settle = 5 * time.Second
@@ -38,6 +41,7 @@ type Pods interface {
 	Pod(uid types.UID) *kube.Pod
 	Releasable() []*kube.Pod
 	SetDeletionCost(ctx context.Context, p *kube.Pod, cost int32, manager string) error
+	Hold(ctx context.Context, p *kube.Pod, gateway string, until time.Time, manager string) error
 	Release(ctx context.Context, p *kube.Pod) error
 }
 
@@ -59,7 +63,7 @@ type Config struct {
 	Leases    Leases
 	Namespace string // of the Lease
 	Lease     string // its name, a DNS label: the same in all gateways of an installation, and in no others
-	Identity  string // of this gateway; no other's
+	Identity  string // of this gateway; no other's. At most 63 letters, digits, '-', '_' and '.'
 	Log       *slog.Logger
 }
 
@@ -72,6 +76,7 @@ type Scaler struct {
 	lease lease
 
 	written  map[types.UID]writtenCost
+	holds    map[types.UID]time.Time // until when this gateway has said that it needs a pod
 	idle     map[types.UID]time.Time // since when a pod that may be released has been idle
 	foreign  map[types.UID]bool      // pods whose cost is another's, which has been said
 	pausedTo time.Time
@@ -95,8 +100,8 @@ type Status struct {
 	Leading  bool   // this one holds it
 	Error    error  // of the Lease, or of the last write; nil: there is none
 
-	Costs, CostErrors, Releases, ReleaseErrors uint64 // since the start
-	Foreign                                    int    // pods whose cost somebody else has set
+	Costs, CostErrors, Holds, HoldErrors, Releases, ReleaseErrors uint64 // since the start
+	Foreign                                                       int    // pods whose cost somebody else has set
 }
 
 // begins notes an error, and says it when it is the first.
@@ -152,18 +157,19 @@ func (s *Scaler) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-ticker.C:
-			if s.leads(now) {
-				s.act(ctx, now)
-			} else {
-				s.idle = nil // it is not known what was in between
-			}
+			s.act(ctx, now)
 		}
 	}
 }
 
-// act does what is to be done now.
+// act does what is to be done now. All gateways say which pods they need; the one that holds the Lease does the rest.
 func (s *Scaler) act(ctx context.Context, now time.Time) {
 	endpoints := s.c.Endpoints()
-	s.writeCosts(ctx, endpoints, now)
-	s.release(ctx, endpoints, now)
+	unneeded := s.hold(ctx, endpoints, now)
+	if s.leads(now) {
+		s.writeCosts(ctx, endpoints, now)
+		s.release(ctx, unneeded, now)
+	} else {
+		s.idle = nil // it is not known what was in between
+	}
 }

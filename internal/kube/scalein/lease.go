@@ -49,7 +49,7 @@ func (s *Scaler) renew(ctx context.Context) {
 		if holder := holderOf(found); holder == "" || holder == s.c.Identity || now.Sub(s.lease.seenAt) >= leaseDuration {
 			err = s.put(ctx, s.claim(now), now)
 		} else {
-			s.hold(time.Time{}) // another has taken it
+			s.keep(time.Time{}) // another has taken it
 		}
 	}
 	switch {
@@ -65,7 +65,7 @@ func (s *Scaler) giveBack(ctx context.Context) {
 	if !s.leads(time.Now()) {
 		return
 	}
-	s.hold(time.Time{})
+	s.keep(time.Time{})
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	free := s.lease.seen.DeepCopy()
@@ -98,7 +98,7 @@ func (s *Scaler) put(ctx context.Context, l *coordinationv1.Lease, now time.Time
 	if err != nil || taken {
 		return err
 	}
-	s.hold(now)
+	s.keep(now)
 	s.see(stored, now)
 	return nil
 }
@@ -125,8 +125,8 @@ func holderOf(l *coordinationv1.Lease) string {
 	return *l.Spec.HolderIdentity
 }
 
-// hold notes since when this gateway holds the Lease for sure; zero: it does not.
-func (s *Scaler) hold(since time.Time) {
+// keep notes since when this gateway holds the Lease for sure; zero: it does not.
+func (s *Scaler) keep(since time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lease.heldAt = since

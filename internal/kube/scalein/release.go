@@ -10,23 +10,67 @@ import (
 	"github.com/remora-proxy/remora/internal/kube"
 )
 
-// release lets terminating pods go that ask for it and that nobody needs any more.
-func (s *Scaler) release(ctx context.Context, endpoints []affinity.EndpointStats, now time.Time) {
+// hold says of the terminating pods that ask to be released which of them this gateway needs, where that is news, and gives those that it
+// does not need. Each gateway knows its own sessions alone.
+func (s *Scaler) hold(ctx context.Context, endpoints []affinity.EndpointStats, now time.Time) (unneeded []*kube.Pod) {
 	taking := takingSessions(endpoints)
-	still := make(map[types.UID]time.Time, len(s.idle))
+	holds := make(map[types.UID]time.Time, len(s.holds))
 	for _, pod := range s.c.Pods.Releasable() {
-		if pod.Released() || taking[pod.UID] {
+		if pod.Released() {
 			continue
 		}
 		sessions, requests, known := s.c.Busy(string(pod.UID))
-		if !known || sessions > 0 || requests > 0 {
+		until := s.holds[pod.UID]
+		needed := sessions > 0 || requests > 0 || taking[pod.UID]
+		switch {
+		case needed && until.Sub(now) < holdTime/2:
+			until = s.tryHold(ctx, pod, until, now.Add(holdTime), now)
+		case !needed && until.After(now):
+			until = s.tryHold(ctx, pod, until, time.Time{}, now)
+		}
+		if !needed && known {
+			unneeded = append(unneeded, pod)
+		}
+		if !until.IsZero() {
+			holds[pod.UID] = until
+		}
+	}
+	s.holds = holds
+	return unneeded
+}
+
+// tryHold writes until when a pod is needed, and gives what is written now.
+func (s *Scaler) tryHold(ctx context.Context, pod *kube.Pod, before, until, now time.Time) time.Time {
+	if now.Before(s.pausedTo) || !s.try(ctx, now, &s.st.Holds, &s.st.HoldErrors, func(ctx context.Context) error {
+		return s.c.Pods.Hold(ctx, pod, s.c.Identity, until, s.c.manager())
+	}) {
+		return before
+	}
+	return until
+}
+
+// heldByOthers reports whether another gateway needs a pod.
+func (s *Scaler) heldByOthers(pod *kube.Pod, now time.Time) bool {
+	for gateway, until := range pod.Holds {
+		if gateway != s.c.Identity && now.Before(until) {
+			return true
+		}
+	}
+	return false
+}
+
+// release lets the pods go that no gateway has needed for a while. unneeded are those that this one does not need.
+func (s *Scaler) release(ctx context.Context, unneeded []*kube.Pod, now time.Time) {
+	still := make(map[types.UID]time.Time, len(s.idle))
+	for _, pod := range unneeded {
+		if s.heldByOthers(pod, now) {
 			continue
 		}
 		since, was := s.idle[pod.UID]
 		if !was {
 			since = now
 		}
-		if still[pod.UID] = since; now.Sub(since) >= settle && !now.Before(s.pausedTo) && s.releaseOne(ctx, pod, now) {
+		if still[pod.UID] = since; now.Sub(since) >= settle && !now.Before(s.pausedTo) && s.leads(time.Now()) && s.releaseOne(ctx, pod, now) {
 			still[pod.UID] = now // not again, until the API server tells of it
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,6 +27,8 @@ type world struct {
 	pods      map[types.UID]*kube.Pod
 	endpoints []affinity.EndpointStats
 	requests  map[string]int // in flight, by incarnation
+	own       map[string]int // the sessions that a gateway has, at each pod, where it is not what the endpoints say
+	held      int            // holds written, or taken back
 	lease     *coordinationv1.Lease
 	version   int
 	refuse    error // of every write to a pod
@@ -131,6 +134,25 @@ func (g gateway) Release(_ context.Context, p *kube.Pod) error {
 	return g.write("released " + p.Name)
 }
 
+func (g gateway) Hold(_ context.Context, p *kube.Pod, gateway string, until time.Time, _ string) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	next := *g.pods[p.UID]
+	next.Holds = maps.Clone(next.Holds)
+	if until.IsZero() {
+		delete(next.Holds, gateway)
+	} else if next.Holds == nil {
+		next.Holds = map[string]time.Time{gateway: until}
+	} else {
+		next.Holds[gateway] = until
+	}
+	g.held++
+	if g.refuse == nil {
+		g.pods[p.UID] = &next
+	}
+	return g.refuse
+}
+
 func (g gateway) busy(incarnation string) (sessions, requests int, known bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -138,6 +160,9 @@ func (g gateway) busy(incarnation string) (sessions, requests int, known bool) {
 		if e.Incarnation == incarnation {
 			sessions, known = sessions+e.Live, true
 		}
+	}
+	if n, own := g.own[g.name]; own {
+		sessions = n
 	}
 	return sessions, g.requests[incarnation], known
 }
@@ -361,6 +386,42 @@ func TestRelease(t *testing.T) {
 		if st := s.Status(); st.Releases != 2 {
 			t.Errorf("%d releases", st.Releases)
 		}
+	})
+}
+
+func TestAPodThatAnotherGatewayNeedsStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.add("a", "", 0)
+		_, stopFirst := w.start("first", nil)
+		defer stopFirst()
+		pass(5 * time.Second)
+		_, stopSecond := w.start("second", nil)
+		w.own = map[string]int{"first": 0, "second": 3}
+		w.terminate("a")
+		pass(10 * time.Minute)
+		expect(t, w, "")
+		w.mu.Lock()
+		if w.held < 15 || w.held > 25 {
+			t.Errorf("%d writes in ten minutes", w.held)
+		}
+		w.own["second"] = 0
+		w.mu.Unlock()
+		pass(8 * time.Second)
+		expect(t, w, "released a")
+
+		t.Log("a gateway that has died holds up no pod for longer than a minute")
+		w.add("b", "", 0)
+		w.mu.Lock()
+		w.own["second"] = 1
+		w.mu.Unlock()
+		w.terminate("b")
+		pass(20 * time.Second)
+		stopSecond()
+		pass(20 * time.Second)
+		expect(t, w, "")
+		pass(time.Minute)
+		expect(t, w, "released b")
 	})
 }
 
