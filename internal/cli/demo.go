@@ -18,8 +18,8 @@ func newDemo(env Env) *cobra.Command {
 		Use:   "demo",
 		Short: "Show the use case on real processes",
 		Long: `Show the use case on real processes: start three services with two replicas each and the gateway, send requests, and check that
-both rules hold: the field "target" names the service, and a user stays on one replica. Replicas are added, drained and killed, and
-the gateway is restarted, under the users' feet.
+both rules hold: the field "target" names the service, and a user stays on one replica. Replicas are added, drained and killed, the
+gateway is restarted, and an autoscaler takes a service from two replicas to five and back by its CPU, under the users' feet.
 
 Then everything stays up, to be tried by hand, until Ctrl-C. All of it listens on loopback addresses only; no process outlives the
 demo, however it ends.

@@ -24,6 +24,7 @@ type request struct {
 	seat
 	headers []string // "name: value"
 	body    string
+	query   string // "?…": what the sample service should do besides
 }
 
 // inBody names service and user in the body.
@@ -101,7 +102,7 @@ func (t *tour) send(ctx context.Context, r request) answer {
 
 // exchange sends a request and reads the reply.
 func (t *tour) exchange(ctx context.Context, r request) (reply samplebackend.Reply, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.front.URL()+path, strings.NewReader(r.body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.front.URL()+path+r.query, strings.NewReader(r.body))
 	if err != nil {
 		return reply, err
 	}

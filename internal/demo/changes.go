@@ -13,9 +13,10 @@ import (
 func scaleOut(ctx context.Context, t *tour) error {
 	before := t.users(backend1)
 	var third *replica
-	err := t.reload(ctx, func() (err error) {
-		third, err = t.fleet.add(ctx, backend1)
+	err := t.reload(ctx, func() error {
+		added, err := t.fleet.add(ctx, backend1, 1)
 		if err == nil {
+			third = added[0]
 			t.note("%s gets a third replica: %s on %s, pid %d, now in %s", backend1, third.name, third.addr, third.PID(), endpointsFile)
 		}
 		return err

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -90,30 +91,56 @@ func (c *configuration) list() ([]endpoint, error) {
 	return all, nil
 }
 
-// put adds an endpoint to its service's EndpointSlice, in place of the one that has its address, if there is one.
-func (c *configuration) put(e endpoint) error {
-	for _, slice := range c.endpoints {
-		if text(member(member(member(slice, "metadata"), "labels"), serviceLabel)) != e.service {
-			continue
+// put adds endpoints to their services' EndpointSlices, each in place of the one that has its address, if there is one.
+func (c *configuration) put(all ...endpoint) error {
+	for _, e := range all {
+		list, err := c.slice(e.service)
+		if err != nil {
+			return err
 		}
-		list := member(slice, "endpoints")
-		var entry *yaml.Node
-		for _, other := range list.Content {
-			if text(member(other, "addresses").Content[0]) == e.addr.Addr().String() {
-				entry = other
-			}
+		i := indexOf(list, e)
+		if i < 0 {
+			i = len(list.Content)
+			list.Content = append(list.Content, clone(list.Content[0]))
 		}
-		if entry == nil {
-			entry = clone(list.Content[0])
-			list.Content = append(list.Content, entry)
-		}
+		entry := list.Content[i]
 		member(entry, "addresses").Content[0].Value = e.addr.Addr().String()
 		pod := member(entry, "targetRef")
 		set(pod, "name", e.name)
 		set(pod, "uid", e.uid)
-		return c.save(endpointsFile, c.endpoints)
 	}
-	return fmt.Errorf("%s has no EndpointSlice of %s", endpointsFile, e.service)
+	return c.save(endpointsFile, c.endpoints)
+}
+
+// remove takes endpoints out of their services' EndpointSlices.
+func (c *configuration) remove(all ...endpoint) error {
+	for _, e := range all {
+		list, err := c.slice(e.service)
+		if err != nil {
+			return err
+		}
+		if i := indexOf(list, e); i >= 0 {
+			list.Content = slices.Delete(list.Content, i, i+1)
+		}
+	}
+	return c.save(endpointsFile, c.endpoints)
+}
+
+// slice is the endpoints in a service's EndpointSlice.
+func (c *configuration) slice(service string) (*yaml.Node, error) {
+	for _, slice := range c.endpoints {
+		if text(member(member(member(slice, "metadata"), "labels"), serviceLabel)) == service {
+			return member(slice, "endpoints"), nil
+		}
+	}
+	return nil, fmt.Errorf("%s has no EndpointSlice of %s", endpointsFile, service)
+}
+
+// indexOf is where the entry with an endpoint's address is in a list, or -1.
+func indexOf(list *yaml.Node, e endpoint) int {
+	return slices.IndexFunc(list.Content, func(entry *yaml.Node) bool {
+		return text(member(entry, "addresses").Content[0]) == e.addr.Addr().String()
+	})
 }
 
 // setIdle sets the idle time of sessions; 0 takes the field away, which means its default.

@@ -1,6 +1,7 @@
 // Package demo is the tour of the use case: it starts three stateful services and the gateway as processes of their own,
 // sends requests as clients do, and holds what comes back against both rules: the field names the service, and the user
 // stays. It judges by the replies of the sample service and by its own books, and holds the admin API's word against them.
+// It also scales the service's processes as Kubernetes would scale pods.
 //
 // It is a client and an operator, nothing else: it knows the gateway by its address, its admin API and its configuration's
 // files, and nothing of how a decision is made. Another front door takes the gateway's place as another Front.
@@ -31,6 +32,9 @@ const (
 
 // shownIdle is the idle time for the step that waits for it.
 const shownIdle = 2 * time.Second
+
+// exampleReplicas is how many replicas of each service the example has.
+const exampleReplicas = 2
 
 // Folders in the demo's own.
 const (
@@ -87,7 +91,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		return d.unlessInterrupted(ctx, err)
 	}
 	began := time.Now()
-	tour, err := newTour(d.front, d.fleet, d.screen, shownIdle)
+	tour, err := newTour(d.front, d.fleet, d.screen, shownIdle, shownPace)
 	if err != nil {
 		return err
 	}
@@ -147,11 +151,16 @@ func (d *demo) checkPorts(config *configuration) error {
 	for _, r := range replicas {
 		all = append(all, claim{r.addr, "replica " + r.name, "--backend-port PORT"})
 	}
-	third, err := config.next(backend1)
-	if err != nil {
-		return err
+	for service, most := range map[string]int{backend1: 3, backend3: maxReplicas} {
+		later, err := config.next(service, most-exampleReplicas)
+		if err != nil {
+			return err
+		}
+		for _, addr := range later {
+			all = append(all, claim{addr, "a later replica of " + service, "--backend-port PORT"})
+		}
 	}
-	return checkPorts(append(all, claim{third, "the third replica of " + backend1, "--backend-port PORT"}))
+	return checkPorts(all)
 }
 
 // start starts the replicas and the gateway, and says what runs where.

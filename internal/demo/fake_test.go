@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -47,6 +48,10 @@ const (
 	expiresInUse
 	answersLateOnce
 	replicaForgets
+	scaleInMovesUsers
+	scaleInGetsNewcomers
+	countsTheWrongWayRound
+	hidesLiveSessions
 )
 
 // fake is a front door that keeps both rules in the plainest way, but for one fault. It follows the configuration's folder
@@ -161,7 +166,7 @@ func (f *fake) serve(w http.ResponseWriter, r *http.Request) {
 		if f.late(s) {
 			<-time.After(f.idle) // a machine that is too busy
 		}
-		req, _ := http.NewRequestWithContext(r.Context(), r.Method, "http://"+addr+r.URL.Path, http.NoBody)
+		req, _ := http.NewRequestWithContext(r.Context(), r.Method, "http://"+addr+r.URL.RequestURI(), http.NoBody)
 		req.Header.Set("x-user", s.user)
 		if f.fault != tellsNothing {
 			req.Header.Set(samplebackend.SessionHeader, state)
@@ -214,6 +219,9 @@ func (f *fake) decide(s seat, dead bool) (addr, state string) {
 	case !live:
 		have, state = &fakeSession{addr: f.place(s, ""), began: now}, "new"
 		f.sessions[s] = have
+	case f.fault == scaleInMovesUsers && s.service == backend3 && f.state(have.addr) == "draining":
+		f.move(s, have)
+		state = "moved"
 	case dead, f.fault == movesTwice && have.moves == 1, f.fault == drainingMovesUsers && f.state(have.addr) == "draining":
 		f.move(s, have)
 		state = "moved"
@@ -252,7 +260,7 @@ func (f *fake) place(s seat, avoid string) string {
 		draining := e.State == "draining"
 		switch {
 		case e.Service != s.service || e.Addr == avoid:
-		case f.fault == newcomersToDraining && draining:
+		case draining && (f.fault == newcomersToDraining || f.fault == scaleInGetsNewcomers && s.service == backend3):
 			return e.Addr
 		case draining:
 		case best == "" || f.fault != placesAllOnOne && load[e.Addr] < load[best]:
@@ -309,9 +317,16 @@ func (f *fake) views(w http.ResponseWriter, which func(affinity.EndpointView) bo
 			continue
 		}
 		for _, s := range f.sessions {
-			if s.addr == e.Addr && f.fault != miscounts {
+			if s.addr == e.Addr && f.fault != miscounts && time.Since(s.seen) < f.idle {
 				e.Live++
 			}
+		}
+		switch {
+		case e.Service != backend3 || e.State == "draining" && f.fault != hidesLiveSessions:
+		case f.fault == countsTheWrongWayRound:
+			e.Live = 100 - e.Live
+		case f.fault == hidesLiveSessions:
+			e.Live = 0
 		}
 		out.Endpoints = append(out.Endpoints, e)
 	}
@@ -351,18 +366,20 @@ func (f *fake) session(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(view)
 }
 
-// inProcess is a replica without a process of its own.
+// inProcess is a replica without a process of its own. It uses as much CPU as it is asked to burn, and only says so.
 type inProcess struct {
 	server *http.Server
+	burnt  atomic.Int64
 	end    func()
 	done   chan struct{}
 }
 
-func (p *inProcess) PID() int              { return os.Getpid() }
-func (p *inProcess) Done() <-chan struct{} { return p.done }
-func (p *inProcess) Failure() string       { return "it has ended" }
-func (p *inProcess) Stop()                 { p.Kill() }
-func (p *inProcess) Kill()                 { p.end() }
+func (p *inProcess) PID() int                    { return os.Getpid() }
+func (p *inProcess) Done() <-chan struct{}       { return p.done }
+func (p *inProcess) Failure() string             { return "it has ended" }
+func (p *inProcess) Stop()                       { p.Kill() }
+func (p *inProcess) Kill()                       { p.end() }
+func (p *inProcess) CPU() (time.Duration, error) { return time.Duration(p.burnt.Load()), nil }
 
 // startInProcess starts a replica that may forget its users after each request.
 func startInProcess(f fault) func(endpoint) (running, error) {
@@ -371,12 +388,19 @@ func startInProcess(f fault) func(endpoint) (running, error) {
 		if err != nil {
 			return nil, err
 		}
+		p := &inProcess{done: make(chan struct{})}
 		config := samplebackend.Config{Service: e.service, Name: e.name}
 		handler := samplebackend.New(config)
-		if f == replicaForgets {
-			handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { samplebackend.New(config).ServeHTTP(w, r) })
-		}
-		p := &inProcess{server: &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}, done: make(chan struct{})}
+		p.server = &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			burn, _ := time.ParseDuration(r.URL.Query().Get("burn"))
+			p.burnt.Add(int64(burn))
+			r.URL.RawQuery = ""
+			if f == replicaForgets {
+				samplebackend.New(config).ServeHTTP(w, r)
+				return
+			}
+			handler.ServeHTTP(w, r)
+		})}
 		p.end = sync.OnceFunc(func() {
 			p.server.Close()
 			<-p.done

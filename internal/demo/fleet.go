@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/remora-proxy/remora/internal/samplebackend"
 )
@@ -17,6 +18,7 @@ import (
 type replica struct {
 	endpoint
 	running
+	began time.Time // when it was ready
 }
 
 // fleet is the replicas of all services. What it starts beyond the example's replicas, or in place of one, it writes into the
@@ -52,36 +54,69 @@ func (f *fleet) launch(e endpoint) (*replica, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &replica{e, p}
+	r := &replica{endpoint: e, running: p}
 	f.replicas = append(f.replicas, r)
 	return r, nil
 }
 
-// add starts one more replica of a service, and enters it into the EndpointSlice when it is ready.
-func (f *fleet) add(ctx context.Context, service string) (*replica, error) {
-	addr, err := f.config.next(service)
+// add starts more replicas of a service, and enters them into the EndpointSlice when all are ready.
+func (f *fleet) add(ctx context.Context, service string, n int) ([]*replica, error) {
+	addrs, err := f.config.next(service, n)
 	if err != nil {
 		return nil, err
 	}
-	return f.enter(ctx, endpoint{service: service, addr: addr})
+	var added []endpoint
+	for _, addr := range addrs {
+		added = append(added, endpoint{service: service, addr: addr})
+	}
+	return f.enter(ctx, added)
 }
 
 // replace starts another replica at the address of one that has ended, as a cluster does.
 func (f *fleet) replace(ctx context.Context, old *replica) (*replica, error) {
-	f.replicas = slices.DeleteFunc(f.replicas, func(r *replica) bool { return r == old })
-	return f.enter(ctx, endpoint{service: old.service, addr: old.addr})
-}
-
-func (f *fleet) enter(ctx context.Context, e endpoint) (*replica, error) {
-	e.name, e.uid = samplebackend.NewReplicaName(e.service), rand.Text()
-	r, err := f.launch(e)
+	f.forget(old)
+	entered, err := f.enter(ctx, []endpoint{{service: old.service, addr: old.addr}})
 	if err != nil {
 		return nil, err
 	}
-	if err := r.untilReady(ctx); err != nil {
-		return nil, err
+	return entered[0], nil
+}
+
+func (f *fleet) enter(ctx context.Context, all []endpoint) ([]*replica, error) {
+	var entered []*replica
+	for i := range all {
+		all[i].name, all[i].uid = samplebackend.NewReplicaName(all[i].service), rand.Text()
+		r, err := f.launch(all[i])
+		if err != nil {
+			return nil, err
+		}
+		entered = append(entered, r)
 	}
-	return r, f.config.put(e)
+	for _, r := range entered {
+		if err := r.untilReady(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return entered, f.config.put(all...)
+}
+
+// withdraw takes replicas out of the EndpointSlice. They run on.
+func (f *fleet) withdraw(replicas []*replica) error {
+	var all []endpoint
+	for _, r := range replicas {
+		all = append(all, r.endpoint)
+	}
+	return f.config.remove(all...)
+}
+
+// end ends a replica that nobody knows any more.
+func (f *fleet) end(r *replica) {
+	r.Stop()
+	f.forget(r)
+}
+
+func (f *fleet) forget(old *replica) {
+	f.replicas = slices.DeleteFunc(f.replicas, func(r *replica) bool { return r == old })
 }
 
 // of is the replicas of a service.
@@ -103,6 +138,7 @@ func (r *replica) untilReady(ctx context.Context) error {
 	if err := untilReady(ctx, r, r.healthy); err != nil {
 		return fmt.Errorf("replica %s on %s: %w", r.name, r.addr, err)
 	}
+	r.began = time.Now()
 	return nil
 }
 
@@ -125,11 +161,11 @@ func (r *replica) healthy(ctx context.Context) bool {
 // direct is the client of replicas' health: one connection for each question, and no proxy from the environment.
 var direct = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 
-// next is the address after the last one of a service.
-func (c *configuration) next(service string) (netip.AddrPort, error) {
+// next is the addresses after the last one of a service.
+func (c *configuration) next(service string, n int) ([]netip.AddrPort, error) {
 	all, err := c.list()
 	if err != nil {
-		return netip.AddrPort{}, err
+		return nil, err
 	}
 	var last netip.AddrPort
 	for _, e := range all {
@@ -138,7 +174,12 @@ func (c *configuration) next(service string) (netip.AddrPort, error) {
 		}
 	}
 	if !last.IsValid() {
-		return last, fmt.Errorf("%s has no replica of %s", endpointsFile, service)
+		return nil, fmt.Errorf("%s has no replica of %s", endpointsFile, service)
 	}
-	return netip.AddrPortFrom(last.Addr().Next(), last.Port()), nil
+	addrs := make([]netip.AddrPort, n)
+	for i := range addrs {
+		last = netip.AddrPortFrom(last.Addr().Next(), last.Port())
+		addrs[i] = last
+	}
+	return addrs, nil
 }

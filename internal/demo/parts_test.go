@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"fmt"
 	"io/fs"
 	"net"
 	"net/netip"
@@ -28,11 +29,13 @@ func TestTheConfigurationIsTheExamples(t *testing.T) {
 		+    kind: Pod
 		+    name: backend-1-third
 		+    uid: u3`)
-	next, err := c.next("backend-1")
+	next, err := c.next("backend-1", 2)
 	must(t, err)
-	if next.String() != "127.0.1.4:8080" {
-		t.Errorf("the next replica would be at %s", next)
+	if got := fmt.Sprint(next); got != "[127.0.1.4:8080 127.0.1.5:8080]" {
+		t.Errorf("the next replicas would be at %s", got)
 	}
+	must(t, c.remove(endpoint{service: "backend-1", addr: netip.MustParseAddrPort("127.0.1.3:8080")}))
+	expectChanges(t, dir, "")
 
 	c, err = newConfiguration(examples.HitBackend(), filepath.Join(t.TempDir(), configFolder), 9000)
 	must(t, err)
@@ -162,6 +165,37 @@ func TestColoursAreForTerminalsOnly(t *testing.T) {
 		(&screen{w: &out, colour: colour}).print(green, 2, "ok")
 		if out.String() != want {
 			t.Errorf("colour %t: %q", colour, out.String())
+		}
+	}
+}
+
+func TestTheCPUTimeOfAProcess(t *testing.T) {
+	before, err := cpuTime(os.Getpid())
+	must(t, err)
+	for now := before; now < before+20*time.Millisecond; { // it must grow, however slowly
+		now, err = cpuTime(os.Getpid())
+		must(t, err)
+	}
+	if _, err := cpuTime(0); err == nil {
+		t.Error("there is a process 0")
+	}
+}
+
+func TestTheTimesOfPs(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"  0:00.05\n":   50 * time.Millisecond,
+		"12:34.50":      12*time.Minute + 34500*time.Millisecond,
+		"01:02:03":      time.Hour + 2*time.Minute + 3*time.Second,
+		"2-01:02:03":    49*time.Hour + 2*time.Minute + 3*time.Second,
+		"":              -1,
+		"5":             -1,
+		"a:00":          -1,
+		"x-01:02:03":    -1,
+		"1:02:03:04:05": -1,
+		"0:-1":          -1,
+	} {
+		if got, err := parseClock(text); err == nil && got != want || err != nil && want >= 0 {
+			t.Errorf("%q: %s, %v; want %s", text, got, err, want)
 		}
 	}
 }

@@ -26,10 +26,11 @@ const (
 // running is a part that has been started: a process, or what a test puts in its place.
 type running interface {
 	PID() int
-	Stop()                 // in order: what is in flight finishes; returns when it has ended
-	Kill()                 // as SIGKILL does it; returns when it has ended
-	Done() <-chan struct{} // closed when it has ended
-	Failure() string       // once it has ended: how, and the last that it wrote
+	Stop()                       // in order: what is in flight finishes; returns when it has ended
+	Kill()                       // as SIGKILL does it; returns when it has ended
+	Done() <-chan struct{}       // closed when it has ended
+	Failure() string             // once it has ended: how, and the last that it wrote
+	CPU() (time.Duration, error) // time that it has used, of all cores together
 }
 
 // supervisor starts processes of one program and lets none of them outlive this process, however that ends: each reads from
@@ -136,6 +137,8 @@ func (p *process) Failure() string {
 	}
 	return text
 }
+
+func (p *process) CPU() (time.Duration, error) { return cpuTime(p.PID()) }
 
 // untilReady waits until a part that was started can be used.
 func untilReady(ctx context.Context, p running, ready func(context.Context) bool) error {

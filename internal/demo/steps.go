@@ -10,6 +10,7 @@ import (
 const (
 	backend1 = "backend-1"
 	backend2 = "backend-2"
+	backend3 = "backend-3"
 )
 
 // as makes users of a service.

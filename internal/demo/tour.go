@@ -31,6 +31,7 @@ var steps = []step{
 	{"A replica is killed: its users move, once, and nobody else", killed},
 	{"The gateway restarts and forgets nobody", restart},
 	{"A session ends after its idle time", expiry},
+	{"The CPU that is used brings replicas and takes them away again", autoscaling},
 }
 
 // tour is a walk through the rules, and what it knows by itself: where each user was, and how often it sent each user to each
@@ -42,6 +43,7 @@ type tour struct {
 	admin  *admin.Client
 	client *http.Client
 	idle   time.Duration // shown in place of the default, which is too long to watch
+	pace   pace
 
 	seats  map[seat]string   // the replica that answered last
 	order  []seat            // in the order of their first requests
@@ -54,14 +56,14 @@ type tour struct {
 // seat is a user of a service: what a session is kept for.
 type seat struct{ user, service string }
 
-func newTour(front Front, f *fleet, s *screen, idle time.Duration) (*tour, error) {
+func newTour(front Front, f *fleet, s *screen, idle time.Duration, p pace) (*tour, error) {
 	client, err := admin.NewClient(front.AdminURL())
 	if err != nil {
 		return nil, err
 	}
 	return &tour{
-		front: front, fleet: f, screen: s, admin: client, idle: idle,
-		client: &http.Client{Transport: &http.Transport{}, Timeout: 10 * time.Second},
+		front: front, fleet: f, screen: s, admin: client, idle: idle, pace: p,
+		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: maxCrowd}, Timeout: time.Minute},
 		seats:  map[seat]string{}, visits: map[string]uint64{},
 	}, nil
 }
@@ -119,16 +121,24 @@ func (t *tour) busiest(service string) (*replica, error) {
 	return slices.MaxFunc(replicas, func(a, b *replica) int { return len(t.at(a.name)) - len(t.at(b.name)) }), nil
 }
 
-// reload changes the configuration's files and waits until the gateway says that it has applied them.
+// reload changes the configuration's files and says when they are in use.
 func (t *tour) reload(ctx context.Context, change func() error) error {
+	now, err := t.apply(ctx, change)
+	if err == nil {
+		t.note("the gateway has applied the changed files: configuration %d, %d replicas", now.Config.Generation, now.Config.Endpoints)
+	}
+	return err
+}
+
+// apply changes the configuration's files and waits until the gateway says that it has applied them.
+func (t *tour) apply(ctx context.Context, change func() error) (now admin.Status, err error) {
 	before, err := t.admin.Status(ctx)
 	if err != nil {
-		return err
+		return now, err
 	}
 	if err := change(); err != nil {
-		return err
+		return now, err
 	}
-	var now admin.Status
 	err = poll(ctx, startLimit, func(ctx context.Context) (applied bool, err error) {
 		if now, err = t.admin.Status(ctx); err != nil {
 			return false, err
@@ -140,10 +150,9 @@ func (t *tour) reload(ctx context.Context, change func() error) error {
 		return now.Config.Generation > before.Config.Generation, nil
 	})
 	if err != nil {
-		return fmt.Errorf("the gateway has not applied the changed configuration: %w", err)
+		return now, fmt.Errorf("the gateway has not applied the changed configuration: %w", err)
 	}
-	t.note("the gateway has applied the changed files: configuration %d, %d replicas", now.Config.Generation, now.Config.Endpoints)
-	return nil
+	return now, nil
 }
 
 func refusal(load admin.LoadStatus) error {

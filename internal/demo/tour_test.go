@@ -51,7 +51,7 @@ func TestTheTourFindsWhatIsBroken(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			upTo := slices.IndexFunc(steps, func(s step) bool { return strings.HasPrefix(s.title, c.step) }) + 1
-			tour, out, err := walk(t, c.fault, steps[:upTo])
+			tour, out, err := walk(t, c.fault, time.Second, 1, steps[:upTo])
 			if c.rule == "" {
 				if err != nil || tour.failed > 0 || tour.checks < 2*len(steps) {
 					t.Errorf("%d of %d checks failed, error %v\n%s", tour.failed, tour.checks, err, out)
@@ -62,17 +62,47 @@ func TestTheTourFindsWhatIsBroken(t *testing.T) {
 			if !ok || strings.Contains(before, "✗") {
 				t.Errorf("an earlier step than %q failed:\n%s", c.step, out)
 			}
-			after = strings.Join(strings.Fields(after), " ") // lines may be broken anywhere
-			_, failed, ok := strings.Cut(after, "✗ "+c.rule)
-			if tour.failed == 0 || !ok || !strings.Contains(failed, c.why) {
-				t.Errorf("%d checks failed; want one of %q because %q:\n%s", tour.failed, c.rule, c.why, out)
-			}
+			expectFailure(t, after, c.rule, c.why)
 		})
 	}
 }
 
-// walk takes a front door and replicas without processes through steps.
-func walk(t *testing.T, fault fault, steps []step) (made *tour, out string, walked error) {
+// expectFailure looks for a check that failed, and why, in what a tour has printed.
+func expectFailure(t *testing.T, out, rule, why string) {
+	t.Helper()
+	_, failed, ok := strings.Cut(strings.Join(strings.Fields(out), " "), "✗ "+rule) // lines may be broken anywhere
+	if !ok || !strings.Contains(failed, why) {
+		t.Errorf("want a failed check of %q because %q:\n%s", rule, why, out)
+	}
+}
+
+// TestTheTourFindsWhatIsBrokenInScaleIn walks through the step about autoscaling alone. Its idle time is long enough for users to
+// call within it on a busy machine, and its window is longer, as in the demo.
+func TestTheTourFindsWhatIsBrokenInScaleIn(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		fault fault
+		rule  string
+		why   string
+	}{
+		{"it moves users", scaleInMovesUsers, "no session was broken", "was on backend-3-"},
+		{"it sends new users to where it is", scaleInGetsNewcomers, "new users go elsewhere", "was sent to backend-3-"},
+		{"it takes the fullest", countsTheWrongWayRound, "5 replicas became 2: those with the fewest live sessions drain", "only"},
+		{"it does not wait for the last session", hidesLiveSessions, "no session was broken", "was on backend-3-"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			tour, out, err := walk(t, c.fault, 3*time.Second, 4, steps[len(steps)-1:])
+			if err != nil || tour.failed == 0 {
+				t.Errorf("%d checks failed, error %v", tour.failed, err)
+			}
+			expectFailure(t, out, c.rule, c.why)
+		})
+	}
+}
+
+// walk takes a front door and replicas without processes through steps, with an idle time and a stabilization window in seconds.
+func walk(t *testing.T, fault fault, idle time.Duration, window int32, steps []step) (made *tour, out string, walked error) {
 	t.Helper()
 	config, err := newConfiguration(examples.HitBackend(), filepath.Join(t.TempDir(), configFolder), FreePort(t))
 	must(t, err)
@@ -80,10 +110,32 @@ func walk(t *testing.T, fault fault, steps []step) (made *tour, out string, walk
 	t.Cleanup(f.stop)
 	must(t, f.startAll(context.Background()))
 	var printed bytes.Buffer
-	made, err = newTour(newFake(t, fault, config.dir), f, &screen{w: &printed}, time.Second)
+	made, err = newTour(newFake(t, fault, config.dir), f, &screen{w: &printed}, idle, pace{sync: 100 * time.Millisecond, window: window})
 	must(t, err)
 	walked = made.run(context.Background(), steps)
 	return made, printed.String(), walked
+}
+
+// TestADrainingReplicaEndsAtItsDeadline has a replica drain whose user does not leave.
+func TestADrainingReplicaEndsAtItsDeadline(t *testing.T) {
+	t.Parallel()
+	tour, _, err := walk(t, none, time.Minute, 0, nil)
+	must(t, err)
+	s, err := newScaler(tour, backend3)
+	must(t, err)
+	c := &crowd{t: tour, service: backend3}
+	must(t, c.join(t.Context(), 0, time.Hour))
+	defer c.dismiss(everyone)
+	drains := s.serving()[slices.IndexFunc(s.serving(), func(r *replica) bool { return c.count(calmAt(r)) == 1 })]
+	for _, c := range []struct {
+		deadline time.Duration
+		ended    string
+	}{{time.Hour, ""}, {0, drains.name}} {
+		s.draining[drains] = time.Now().Add(c.deadline)
+		if now, err := s.look(t.Context()); err != nil || names(now.ended) != c.ended {
+			t.Errorf("with a deadline in %s, these ended: %q, want %q; error %v", c.deadline, names(now.ended), c.ended, err)
+		}
+	}
 }
 
 // FreePort is a port that is free on all loopback addresses, another one each time. It is below those that systems give to
