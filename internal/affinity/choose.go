@@ -75,7 +75,7 @@ func (e *Engine) hasSession(svc *Service, req *route.Request, now session.Instan
 		return false
 	}
 	ep := e.owner(svc, entry.Endpoint)
-	return ep != nil && ep.serves(now)
+	return ep != nil && ep.latest().serves(now)
 }
 
 // stackCandidates is how many endpoints placement handles without allocating.

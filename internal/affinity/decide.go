@@ -144,7 +144,10 @@ func (e *Engine) giveUp(dec *Decision, now session.Instant) {
 func (e *Engine) rebind(dec *Decision, from session.EndpointID, now session.Instant) bool {
 	svc := dec.Service
 	for range claimTries {
-		ep := svc.place(e.store, uint64(dec.key), &dec.limits, svc.LoadBound, now)
+		ep := e.successor(svc, from, &dec.limits, now)
+		if ep == nil {
+			ep = svc.place(e.store, uint64(dec.key), &dec.limits, svc.LoadBound, now)
+		}
 		if ep == nil {
 			e.giveUp(dec, now)
 			return true
@@ -170,6 +173,19 @@ func (e *Engine) rebind(dec *Decision, from session.EndpointID, now session.Inst
 	e.store.Release(dec.key, now)
 	dec.held = false
 	return false
+}
+
+// successor is the next life of the endpoint with the id from, where it has one that may be used. Its former sessions go there before
+// anywhere else: it may have been away for its readiness probe alone, and have their state still.
+func (e *Engine) successor(svc *Service, from session.EndpointID, l *limits, now session.Instant) *Endpoint {
+	ep := e.owner(svc, from)
+	if ep == nil || ep.next.Load() == nil {
+		return nil
+	}
+	if ep = ep.latest(); !ep.serves(now) || !l.allow(ep) {
+		return nil
+	}
+	return ep
 }
 
 // owner is the endpoint with an id, when it is one of the service's.

@@ -18,7 +18,8 @@ const (
 )
 
 // Endpoint is one replica of one service at run time. It outlives snapshots: the same (service, address, incarnation) is the
-// same Endpoint, with its drain mark and its health.
+// same Endpoint, with its drain mark and its health, until a snapshot does not have it. If it comes back it has another life, which is
+// another Endpoint: a pod whose container was started again is what it was to Kubernetes, and has lost its users' state.
 type Endpoint struct {
 	Addr        string
 	Incarnation string
@@ -28,6 +29,9 @@ type Endpoint struct {
 	id       session.EndpointID
 	identity uint64       // the same on every gateway; placement's candidate ID
 	idle     atomic.Int64 // time.Duration
+	met      bool         // a snapshot has had it; under the registry's lock
+	earlier  int          // lives that have this one as their next; under the registry's lock
+	next     atomic.Pointer[Endpoint]
 
 	configured    atomic.Uint32 // EndpointState, by the last snapshot
 	drained       atomic.Bool   // by an operator
@@ -75,6 +79,17 @@ func (ep *Endpoint) Unhealthy(now session.Instant) bool {
 
 // InFlight is how many requests are at the endpoint now.
 func (ep *Endpoint) InFlight() int { return int(ep.inFlight.Load()) }
+
+// hasGone reports whether a snapshot has had the endpoint, and the last one has not. The registry's lock must be held.
+func (ep *Endpoint) hasGone() bool { return ep.met && EndpointState(ep.configured.Load()) == Gone }
+
+// latest is the endpoint in its latest life.
+func (ep *Endpoint) latest() *Endpoint {
+	for next := ep.next.Load(); next != nil; next = ep.next.Load() {
+		ep = next
+	}
+	return ep
+}
 
 // serves reports whether the endpoint still serves the sessions that it has. An unhealthy one does: whether it can be reached
 // is for the front door to find out, for the user's state may be there.
@@ -125,6 +140,7 @@ func (ep *Endpoint) configure(c EndpointConfig, sc *ServiceConfig, now, warm ses
 	if EndpointState(ep.configured.Load()) == Gone {
 		ep.warmingUntil.Store(int64(warm))
 	}
+	ep.met = true
 	ep.name.Store(&c.Name)
 	ep.idle.Store(int64(sc.IdleTimeout))
 	ep.drainDeadline.Store(int64(sc.DrainDeadline))

@@ -128,6 +128,7 @@ func (e *Engine) apply(s *Snapshot, now session.Instant) error {
 	if e.configured {
 		warm = now.Add(e.delay)
 	}
+	r.byID.Store(&eps)               // before a session can be bound to one that is new
 	for _, svc := range v.services { // nothing can fail from here on
 		for i, ep := range svc.endpoints {
 			ep.configure(svc.Endpoints[i], &svc.ServiceConfig, now, warm)
@@ -138,7 +139,6 @@ func (e *Engine) apply(s *Snapshot, now session.Instant) error {
 			ep.gone(now)
 		}
 	}
-	r.byID.Store(&eps)
 	e.view.Store(v)
 	maps.DeleteFunc(e.stats, func(service string, _ *serviceStats) bool { return v.byName[service] == nil })
 	return nil

@@ -91,8 +91,11 @@ func (e *Engine) explainSession(t *Trace, svc *Service, req *Request, now sessio
 			}
 		default:
 			state, why = SessionMoved, "the session is live, but its replica is gone or its drain deadline has passed: placed anew"
+			if proposed = e.successor(svc, entry.Endpoint, l, now); proposed != nil {
+				why = "the session is live, and its replica was gone and is back: it goes there, but its state may be lost"
+			}
 		}
-		if proposed == nil && untold == SessionNew {
+		if state == SessionMoved && untold == SessionNew {
 			state = SessionNew
 		}
 	}

@@ -132,6 +132,7 @@ func (e *Engine) sessionView(svc *Service, user string, now session.Instant) (Se
 		sv.Expires = entry.LastSeen.Add(svc.IdleTimeout).Time()
 	}
 	if ep := e.owner(svc, entry.Endpoint); ep != nil {
+		ep = ep.latest()
 		sv.Endpoint, sv.Name, sv.State = ep.Addr, ep.Name(), ep.State(now).String()
 		sv.Diverted = e.diverted(key, ep)
 	}
@@ -216,16 +217,13 @@ func (e *Engine) Drain(endpoint string, on bool, now session.Instant) []Endpoint
 // sweep takes to come round) and the requests in flight, also those at an endpoint that is gone, whose sessions move with
 // their next request. known is false when there never was such an endpoint, or it went long ago.
 func (e *Engine) Busy(endpoint string) (sessions, requests int, known bool) {
-	r := e.endpoints
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, ep := range r.byName {
-		if !ep.named(endpoint) {
+	for _, ep := range *e.endpoints.byID.Load() {
+		if ep == nil || !ep.named(endpoint) {
 			continue
 		}
 		known = true
 		requests += ep.InFlight()
-		if EndpointState(ep.configured.Load()) != Gone {
+		if EndpointState(ep.latest().configured.Load()) != Gone { // the sessions of its former life come back to it
 			sessions += e.store.Live(ep.id)
 		}
 	}

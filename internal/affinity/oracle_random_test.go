@@ -26,8 +26,9 @@ type randomLife struct {
 }
 
 type openRequest struct {
-	dec *affinity.Decision
-	id  sessID
+	dec  *affinity.Decision
+	id   sessID
+	life int // of the endpoint
 }
 
 func TestDecisionsAreWhatTheRulesSay(t *testing.T) {
@@ -158,7 +159,7 @@ func (l *randomLife) request(step int) {
 		want = l.oracle.givenUp(want, dec.Session, may, l.now)
 		l.engine.Move(dec, l.now)
 	}
-	l.open = append(l.open, openRequest{dec, want.sessionID})
+	l.open = append(l.open, openRequest{dec, want.sessionID, l.oracle.endpoints[epID{service, dec.Endpoint.Addr, dec.Endpoint.Incarnation}].life})
 	l.picked(dec, want.sessionID)
 }
 
@@ -199,7 +200,7 @@ func (l *randomLife) release() {
 	l.open = append(l.open[:i], l.open[i+1:]...)
 	r.dec.Sent = l.IntN(10) != 0 // else the client went before it was sent
 	l.engine.Release(r.dec, l.now)
-	l.oracle.released(r.id, r.dec, l.now)
+	l.oracle.released(r, l.now)
 }
 
 func (l *randomLife) drain() {
@@ -225,8 +226,8 @@ func (l *randomLife) moveByHand() {
 		if (err == nil) != (s != nil) {
 			l.t.Fatalf("seed %d: moving a session by hand: %v; the oracle has %v", l.seed, err, s)
 		}
-		if s != nil && s.at != ep {
-			s.at = ep
+		if s != nil && (s.at != ep || l.oracle.former(s)) {
+			s.at, s.life = ep, o.life
 			s.untold, s.lastSeen = s.onTheMove(), session.InstantOf(view.LastSeen)
 		}
 		return

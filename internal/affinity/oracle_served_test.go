@@ -49,7 +49,7 @@ func (o *oracle) served(id sessID, said affinity.SessionState, picked epID, u af
 		return why, affinity.NoSession
 	case s == nil:
 		return why, affinity.Superseded
-	case reached && s.at == usedID:
+	case reached && s.at == usedID && !o.former(s):
 		if said != affinity.SessionExisting || u.ToldMoved {
 			s.untold = affinity.SessionNone
 		}
@@ -57,17 +57,17 @@ func (o *oracle) served(id sessID, said affinity.SessionState, picked epID, u af
 	case s.at != picked:
 		return why, affinity.Superseded
 	case !reached:
-		s.unsaid(said, picked)
+		s.unsaid(said, picked, s.life)
 		return why, affinity.Stayed
 	case used == nil || !used.serves(now):
-		s.unsaid(said, picked)
+		s.unsaid(said, picked, s.life)
 		return why, affinity.Foreign
 	}
 	next := affinity.SessionNone
 	if said == affinity.SessionExisting && !u.ToldMoved { // the endpoint used has not heard of the session
 		next = s.onTheMove()
 	}
-	s.at, s.untold = usedID, next
+	s.at, s.life, s.untold = usedID, used.life, next
 	return why, affinity.Followed
 }
 

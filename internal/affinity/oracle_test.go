@@ -34,6 +34,8 @@ type oracleEndpoint struct {
 	goneSince     session.Instant
 	warmingUntil  session.Instant
 	deadline      time.Duration
+	met           bool // a configuration has had it
+	life          int  // one more each time it comes back
 	ejectedUntil  session.Instant
 	failures      int
 }
@@ -42,6 +44,7 @@ type sessID struct{ service, user string }
 
 type oracleSession struct {
 	at       epID
+	life     int // of the endpoint
 	lastSeen session.Instant
 	holds    int
 	untold   affinity.SessionState // SessionNew or SessionMoved: what its endpoint has yet to hear; else SessionNone
@@ -86,6 +89,11 @@ func (o *oracle) apply(c affinity.Config, now session.Instant) {
 			if o.begun && !before[id] {
 				ep.warmingUntil = now.Add(o.delay)
 			}
+			if ep.met && !before[id] {
+				ep.life++
+				ep.ejectedUntil, ep.failures, ep.drainingSince = 0, 0, 0
+			}
+			ep.met = true
 			ep.configured, ep.deadline = ec.State, sc.DrainDeadline
 			ep.clockDrain(now)
 		}
@@ -184,7 +192,7 @@ func (o *oracle) allowed(service string, m may, bounded bool, now session.Instan
 		}
 	}
 	for sid, s := range o.sessions {
-		if _, ready := loads[s.at]; ready && o.live(sid, now) != nil {
+		if _, ready := loads[s.at]; ready && o.live(sid, now) != nil && !o.former(s) {
 			loads[s.at]++
 			total++
 		}
@@ -206,6 +214,10 @@ func (o *oracle) request(service, user string, m may, now session.Instant) expec
 	switch {
 	case s == nil:
 		return o.placed(affinity.SessionNew, id, m, now)
+	case o.former(s) && o.endpoints[s.at].serves(now) && m.use(s.at):
+		return expectation{state: s.onTheMove(), endpoint: s.at, sessionID: id}
+	case o.former(s):
+		return o.placed(s.onTheMove(), id, m, now)
 	case o.endpoints[s.at].serves(now) && !m.within(s.at):
 		return o.goneRound(s, id, m, now)
 	case o.endpoints[s.at].serves(now):
@@ -217,6 +229,9 @@ func (o *oracle) request(service, user string, m may, now session.Instant) expec
 	}
 	return o.placed(s.onTheMove(), id, m, now)
 }
+
+// former reports whether a session's endpoint has been gone since the session was last there: it may be back, without the state.
+func (o *oracle) former(s *oracleSession) bool { return s.life != o.endpoints[s.at].life }
 
 // goneRound is a detour: another endpoint for one request.
 func (o *oracle) goneRound(s *oracleSession, id sessID, m may, now session.Instant) expectation {
@@ -238,7 +253,7 @@ func (o *oracle) givenUp(was expectation, state affinity.SessionState, m may, no
 	failed := m.tried[len(m.tried)-1]
 	o.endpoints[failed].eject(now)
 	s := o.sessions[was.sessionID]
-	s.unsaid(state, failed)
+	s.unsaid(state, failed, o.endpoints[failed].life)
 	s.holds--
 	if was.detour {
 		return o.goneRound(s, was.sessionID, m, now)
@@ -247,8 +262,8 @@ func (o *oracle) givenUp(was expectation, state affinity.SessionState, m may, no
 }
 
 // unsaid takes over that a request that would have told an endpoint something did not reach it.
-func (s *oracleSession) unsaid(was affinity.SessionState, at epID) {
-	if s.at == at && was != affinity.SessionExisting {
+func (s *oracleSession) unsaid(was affinity.SessionState, at epID, life int) {
+	if s.at == at && s.life == life && was != affinity.SessionExisting {
 		s.untold = was
 	}
 }
@@ -269,7 +284,7 @@ func (o *oracle) chosen(e expectation, at epID, now session.Instant) {
 	s.lastSeen = now
 	s.holds++
 	if !e.detour {
-		s.at, s.untold = at, affinity.SessionNone
+		s.at, s.life, s.untold = at, o.endpoints[at].life, affinity.SessionNone
 	}
 }
 
@@ -281,10 +296,10 @@ func (o *oracle) refused(e expectation, now session.Instant) {
 }
 
 // released ends one hold.
-func (o *oracle) released(id sessID, dec *affinity.Decision, now session.Instant) {
-	if s := o.sessions[id]; s != nil && s.holds > 0 {
-		if !dec.Sent {
-			s.unsaid(dec.Session, epID{dec.Service.Name, dec.Endpoint.Addr, dec.Endpoint.Incarnation})
+func (o *oracle) released(r openRequest, now session.Instant) {
+	if s := o.sessions[r.id]; s != nil && s.holds > 0 {
+		if !r.dec.Sent {
+			s.unsaid(r.dec.Session, epID{r.dec.Service.Name, r.dec.Endpoint.Addr, r.dec.Endpoint.Incarnation}, r.life)
 		}
 		s.holds--
 		s.lastSeen = now

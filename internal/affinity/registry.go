@@ -29,6 +29,7 @@ type registry struct {
 
 	mu      sync.Mutex
 	byName  map[endpointName]*Endpoint
+	former  []*Endpoint // that have a next life
 	free    []session.EndpointID
 	drained map[[2]string]bool // (address, incarnation) that an operator drained, also of endpoints not seen yet
 }
@@ -59,7 +60,8 @@ func (r *registry) hasRoom(services []ServiceConfig) bool {
 	missing := 0
 	for i := range services {
 		for _, ec := range services[i].Endpoints {
-			if r.byName[endpointName{Service: services[i].Name, Addr: ec.Addr, Incarnation: ec.Incarnation}] == nil {
+			ep := r.byName[endpointName{Service: services[i].Name, Addr: ec.Addr, Incarnation: ec.Incarnation}]
+			if ep == nil || ep.hasGone() {
 				missing++
 			}
 		}
@@ -67,10 +69,12 @@ func (r *registry) hasRoom(services []ServiceConfig) bool {
 	return missing <= len(r.free)+session.MaxEndpoints-len(*r.byID.Load())
 }
 
-// ensure returns the record of an endpoint and makes it when it is new. It may add to eps. The lock must be held.
+// ensure returns the record of an endpoint and makes it when it is new, or has gone: then it begins another life. It may add to eps. The
+// lock must be held.
 func (r *registry) ensure(eps []*Endpoint, name endpointName) (*Endpoint, []*Endpoint, error) {
-	if ep, ok := r.byName[name]; ok {
-		return ep, eps, nil
+	before, known := r.byName[name]
+	if known && !before.hasGone() {
+		return before, eps, nil
 	}
 	ep := &Endpoint{Addr: name.Addr, Incarnation: name.Incarnation, Service: name.Service, identity: identityOf(name)}
 	ep.drained.Store(r.drained[[2]string{name.Addr, name.Incarnation}])
@@ -88,6 +92,11 @@ func (r *registry) ensure(eps []*Endpoint, name endpointName) (*Endpoint, []*End
 		return nil, eps, errTooManyEndpoints
 	}
 	r.byName[name] = ep
+	if known {
+		before.next.Store(ep)
+		ep.earlier++
+		r.former = append(r.former, before)
+	}
 	return ep, eps, nil
 }
 
@@ -96,18 +105,23 @@ func (r *registry) reap(now session.Instant, live func(session.EndpointID) int) 
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var eps []*Endpoint
-	for name, ep := range r.byName {
+	take := func(ep *Endpoint) bool {
 		since := session.Instant(ep.goneSince.Load())
-		if since == 0 || now < since.Add(idQuarantine) || ep.inFlight.Load() != 0 || live(ep.id) != 0 {
-			continue
+		if since == 0 || now < since.Add(idQuarantine) || ep.earlier != 0 || ep.inFlight.Load() != 0 || live(ep.id) != 0 {
+			return false
+		}
+		if next := ep.next.Load(); next != nil {
+			next.earlier--
 		}
 		if eps == nil {
 			eps = r.table()
 		}
 		eps[ep.id] = nil
 		r.free = append(r.free, ep.id)
-		delete(r.byName, name)
+		return true
 	}
+	r.former = slices.DeleteFunc(r.former, take)
+	maps.DeleteFunc(r.byName, func(_ endpointName, ep *Endpoint) bool { return take(ep) })
 	if eps != nil {
 		r.byID.Store(&eps)
 		r.dropStaleMarks()

@@ -42,7 +42,7 @@ func (e *Engine) Save(w io.Writer, now session.Instant) (sessions int, err error
 	}
 	describe := func(id session.EndpointID) (session.EndpointName, bool) {
 		ep := e.endpoints.get(id)
-		if ep == nil {
+		if ep == nil || ep.next.Load() != nil { // nothing would tell the sessions of its former life from those of its present one
 			return session.EndpointName{}, false
 		}
 		return ep.identityName(), true
