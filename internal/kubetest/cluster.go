@@ -44,7 +44,7 @@ func Start(t testing.TB, o Options) *Cluster {
 	if why := isolated(); why != "" {
 		t.Fatal(why)
 	}
-	c := &Cluster{binary: binary(t), dir: t.TempDir(), port: newPort(), client: newClient(t)}
+	c := &Cluster{binary: binary(t), dir: t.TempDir(), port: NewPort(), client: newClient(t)}
 	c.Server = "https://10.0.0.1:" + c.port
 	c.writeKeys(t)
 	c.startEtcd(t)
@@ -66,7 +66,7 @@ func (c *Cluster) file(name string) string { return filepath.Join(c.dir, name) }
 
 func (c *Cluster) startEtcd(t testing.TB) {
 	t.Helper()
-	client, peer := "http://127.0.0.1:"+newPort(), "http://127.0.0.1:"+newPort()
+	client, peer := "http://127.0.0.1:"+NewPort(), "http://127.0.0.1:"+NewPort()
 	c.etcd = client
 	p := startPart(t, c.binary, "etcd", "--data-dir", c.file("etcd"), "--unsafe-no-fsync", "--log-level", "error",
 		"--listen-client-urls", client, "--advertise-client-urls", client,
@@ -90,7 +90,7 @@ func (c *Cluster) StopServer() { c.apiserver.Kill() }
 
 func (c *Cluster) run(t testing.TB, name string, args ...string) {
 	t.Helper()
-	port := newPort()
+	port := NewPort()
 	p := startPart(t, c.binary, append([]string{
 		name, "--kubeconfig=" + c.Kubeconfig, "--leader-elect=false",
 		"--bind-address=127.0.0.1", "--secure-port=" + port, "--cert-dir=" + c.file(name),
@@ -159,5 +159,5 @@ const firstPort = 20_000
 
 var portsTaken atomic.Uint32
 
-// newPort is a port that nobody else has: nobody else is in the network namespace, and each is given once.
-func newPort() string { return strconv.Itoa(firstPort + int(portsTaken.Add(1))) }
+// NewPort is a port that nobody else has: nobody else is in the network namespace, and each is given once.
+func NewPort() string { return strconv.Itoa(firstPort + int(portsTaken.Add(1))) }

@@ -89,6 +89,14 @@ func (c *Cluster) DeleteWithin(t testing.TB, namespace, pod string, seconds int)
 	}
 }
 
+// Patch changes an object at an API path by a JSON merge patch.
+func (c *Cluster) Patch(t testing.TB, path, patch string) {
+	t.Helper()
+	if err := c.send(http.MethodPatch, path, "application/merge-patch+json", []byte(patch)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Get reads what an API path has, an object or a list.
 func (c *Cluster) Get(t testing.TB, path string, into any) {
 	t.Helper()

@@ -33,6 +33,7 @@ type container struct {
 	stopping bool             // stopped is closed
 	process  *process.Process // nil: none runs
 	log      *process.Process // the last that ran
+	held     chan struct{}    // closed when a process may be started again; nil: at once
 	status   corev1.ContainerStatus
 	usage    []sample // of process
 }
@@ -78,7 +79,7 @@ func (c *container) run(ctx context.Context) {
 			c.set(func() {
 				c.status.State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: err.Error()}}
 			})
-			c.wait(ctx, maxBackOff)
+			c.wait(ctx, make(chan struct{}), 0)
 			return
 		}
 		if running == nil {
@@ -90,29 +91,37 @@ func (c *container) run(ctx context.Context) {
 		if time.Since(began) > forgiven {
 			backOff = 0
 		}
-		again := false
+		again, held := false, (chan struct{})(nil)
 		c.set(func() {
-			again = c.again(code)
+			again, held = c.again(code), c.held
 			c.note(running, code, again && backOff > 0)
 		})
-		if !again || !c.wait(ctx, backOff) {
+		if !again || !c.wait(ctx, held, backOff) {
 			return
 		}
 		backOff = min(max(firstBackOff, 2*backOff), maxBackOff)
 	}
 }
 
-// wait waits before the next start, and reports whether there is to be one.
-func (c *container) wait(ctx context.Context, d time.Duration) bool {
+// wait waits before the next start, until held is closed if it is not nil, and then for d. It reports whether there is to be a start.
+func (c *container) wait(ctx context.Context, held <-chan struct{}, d time.Duration) bool {
+	if held != nil {
+		select {
+		case <-held:
+		case <-c.stopped:
+		case <-ctx.Done():
+		}
+	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
+	case <-c.stopped:
+		return false
+	case <-ctx.Done():
+		return false
 	case <-timer.C:
 		return true
-	case <-c.stopped:
-	case <-ctx.Done():
 	}
-	return false
 }
 
 // again says whether a process that has ended by itself is started again. The caller holds pod.mu.

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -89,16 +88,17 @@ func Start(t testing.TB, c *kubetest.Cluster, images map[string]string) *Kubelet
 	return k
 }
 
-// Signal sends a signal to the processes of a pod, as somebody on the node would.
-func (k *Kubelet) Signal(t testing.TB, namespace, name string, s syscall.Signal) {
+// Kill kills the processes of a pod, as the kernel does when memory runs out. Their containers are not started again until startAgain is
+// called: it takes as long as the test wants.
+func (k *Kubelet) Kill(t testing.TB, namespace, name string) (startAgain func()) {
 	t.Helper()
 	for _, p := range k.running() {
 		if p.key == (types.NamespacedName{Namespace: namespace, Name: name}) {
-			p.signal(s)
-			return
+			return p.kill()
 		}
 	}
 	t.Fatalf("no pod %s/%s is on the node", namespace, name)
+	return nil
 }
 
 // podsOfNode lists and watches the pods of the node.

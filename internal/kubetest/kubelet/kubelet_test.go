@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -138,13 +137,15 @@ func testLiveness(t *testing.T, c *cluster) {
 func testRestart(t *testing.T, c *cluster) {
 	c.run(t, "killed", forever, "", "")
 	before := c.await(t, "killed", "is ready", isReady)
-	c.kubelet.Signal(t, "default", "killed", syscall.SIGKILL)
+	startAgain := c.kubelet.Kill(t, "default", "killed")
+	c.await(t, "killed", "is not ready", isNotReady)
+	startAgain()
 	after := c.await(t, "killed", "is started again at once", restarted(1))
 	if after.Status.PodIP != before.Status.PodIP || after.UID != before.UID {
 		t.Error("it is another pod")
 	}
 	c.await(t, "killed", "is ready again", isReady)
-	c.kubelet.Signal(t, "default", "killed", syscall.SIGKILL)
+	c.kubelet.Kill(t, "default", "killed")()
 	p := c.await(t, "killed", "waits before it is started a second time", func(p *corev1.Pod) bool {
 		waiting := p.Status.ContainerStatuses[0].State.Waiting
 		return waiting != nil && waiting.Reason == "CrashLoopBackOff"

@@ -4,7 +4,6 @@ import (
 	"context"
 	"math"
 	"sync"
-	"syscall"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -173,11 +172,17 @@ func (p *pod) remove(ctx context.Context) {
 	})
 }
 
-// signal sends a signal to the pod's processes.
-func (p *pod) signal(s syscall.Signal) {
+// kill kills the pod's processes, and holds up that they are started again.
+func (p *pod) kill() (startAgain func()) {
+	held := make(chan struct{})
 	for _, c := range p.containers {
-		if running := c.current(); running != nil {
-			running.Signal(s)
+		p.mu.Lock()
+		c.held = held
+		running := c.process
+		p.mu.Unlock()
+		if running != nil {
+			running.Kill()
 		}
 	}
+	return sync.OnceFunc(func() { close(held) })
 }
