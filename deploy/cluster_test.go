@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -44,6 +45,7 @@ func TestACluster(t *testing.T) {
 		{"what the chart makes of other values is accepted", testOtherValues},
 		{"the manifest is accepted, and what it says runs and serves", testManifest},
 		{"with rights in one namespace alone, it reads that one", testOneNamespace},
+		{"a pod on a persistent volume goes on from the sessions of the pod before it", testPersistentVolume},
 	} {
 		t.Run(scenario.name, func(t *testing.T) { scenario.run(t, c) })
 	}
@@ -103,16 +105,11 @@ endpoints: [{addresses: [10.244.1.1], conditions: {ready: true}}]
 	}
 	start(t, "backend", "--service", "backend-1", "--name", "backend-1-a", "--listen", "10.244.1.1:8081")
 	d := only[appsv1.Deployment](t, text, "Deployment")
-	g := startContainer(t, c, d.Spec.Template.Spec)
+	g := startContainer(t, c, d.Spec.Template.Spec, t.TempDir())
 	port := only[corev1.Service](t, text, "Service").Spec.Ports[0]
 
 	url := fmt.Sprintf("http://10.0.0.1:%d/hit_backend", port.TargetPort.IntVal)
-	resp, err := http.Post(url, "application/json", strings.NewReader(`{"username":"user","target":"backend-1"}`))
-	must(t, err)
-	defer resp.Body.Close()
-	var reply samplebackend.Reply
-	must(t, json.NewDecoder(resp.Body).Decode(&reply))
-	if reply.PodID != "backend-1-a" || reply.Session != "new" {
+	if reply := hit(t, url); reply.PodID != "backend-1-a" || reply.Session != "new" {
 		t.Errorf("the reply is of %q, to which the session is %q", reply.PodID, reply.Session)
 	}
 	if complaints := g.complaints(); len(complaints) > 0 {
@@ -120,10 +117,39 @@ endpoints: [{addresses: [10.244.1.1], conditions: {ready: true}}]
 	}
 }
 
+// hit makes the use case's request.
+func hit(t *testing.T, url string) samplebackend.Reply {
+	t.Helper()
+	resp, err := http.Post(url, "application/json", strings.NewReader(`{"username":"user","target":"backend-1"}`))
+	must(t, err)
+	defer resp.Body.Close()
+	var reply samplebackend.Reply
+	must(t, json.NewDecoder(resp.Body).Decode(&reply))
+	return reply
+}
+
+func testPersistentVolume(t *testing.T, c *kubetest.Cluster) {
+	text := render(t, release, "--set", "sessions.storage=persistentVolume,sessions.hashKeySecret=key")
+	c.ApplyClean(t, text)
+	start(t, "backend", "--service", "backend-1", "--name", "backend-1-a", "--listen", "10.244.1.1:8081")
+	pod := only[appsv1.StatefulSet](t, text, "StatefulSet").Spec.Template.Spec
+	volumes := t.TempDir()
+	must(t, os.Mkdir(filepath.Join(volumes, "hash-key"), 0o700))
+	must(t, os.WriteFile(filepath.Join(volumes, "hash-key", "hash-key"), []byte("000102030405060708090a0b0c0d0e0f\n"), 0o600))
+	for _, want := range []string{"new", "existing"} {
+		g := startContainer(t, c, pod, volumes)
+		if reply := hit(t, "http://10.0.0.1:8080/hit_backend"); reply.Session != want {
+			t.Errorf("the backend is told that the session is %q, want %q", reply.Session, want)
+		}
+		must(t, g.cmd.Process.Signal(syscall.SIGTERM))
+		<-g.ended
+	}
+}
+
 func testOneNamespace(t *testing.T, c *kubetest.Cluster) {
 	text := render(t, "confined-remora", "--set", "namespaces={default}")
 	c.ApplyClean(t, text)
-	g := startContainer(t, c, only[appsv1.Deployment](t, text, "Deployment").Spec.Template.Spec)
+	g := startContainer(t, c, only[appsv1.Deployment](t, text, "Deployment").Spec.Template.Spec, t.TempDir())
 	var st admin.Status
 	resp, err := http.Get("http://" + admin.DefaultAddress + admin.PathStatus)
 	must(t, err)
@@ -189,14 +215,17 @@ func (p *process) complaints() []string {
 }
 
 // startContainer runs the container of a pod as the pod says, with the rights of the pod's service account, until its readiness probe
-// passes. Folders that volumes are mounted at are the test's own.
-func startContainer(t *testing.T, c *kubetest.Cluster, pod corev1.PodSpec) *process {
+// passes. The volumes are folders in a folder, by their names.
+func startContainer(t *testing.T, c *kubetest.Cluster, pod corev1.PodSpec, volumes string) *process {
 	t.Helper()
 	container := pod.Containers[0]
+	for _, mount := range container.VolumeMounts {
+		must(t, os.MkdirAll(filepath.Join(volumes, mount.Name), 0o700))
+	}
 	args := []string{"--kubeconfig", c.As(t, "system:serviceaccount:"+system+":"+pod.ServiceAccountName)}
 	for _, arg := range slices.Backward(container.Args) {
 		for _, mount := range container.VolumeMounts {
-			arg = strings.ReplaceAll(arg, mount.MountPath, t.TempDir())
+			arg = strings.ReplaceAll(arg, mount.MountPath, filepath.Join(volumes, mount.Name))
 		}
 		args = slices.Insert(args, 0, arg)
 	}
