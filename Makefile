@@ -1,5 +1,5 @@
-# Everything runs with Go and make. Only `make test` (a C compiler for the race detector, Python's pip for Envoy) and `make bench`
-# (the proxies to compare with) install Debian packages, and only those that are missing.
+# Everything runs with Go and make. Only `make test` (a C compiler for the race detector, Python's pip for Envoy, buildah and a registry
+# for the image) and `make bench` (the proxies to compare with) install Debian packages, and only those that are missing.
 .DEFAULT_GOAL := build
 .PHONY: build image push program-for-image test test-image test-kubernetes envoy helm controlplane generate generated lint vet fmt demo demo-envoy bench bench-core bench-processor fuzz clean help
 
