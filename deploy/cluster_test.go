@@ -21,6 +21,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/remora-proxy/remora/internal/admin"
+	"github.com/remora-proxy/remora/internal/kube"
 	"github.com/remora-proxy/remora/internal/kubetest"
 	"github.com/remora-proxy/remora/internal/samplebackend"
 )
@@ -64,6 +65,15 @@ const useCase = "-f services.yaml -f gateway.yaml -f virtualservice.yaml -f dest
 func testUseCase(t *testing.T, c *kubetest.Cluster) {
 	if !strings.Contains(read(t, "../docs/kubernetes.md"), "\n    kubectl apply "+useCase+"\n") {
 		t.Error("docs/kubernetes.md has other files applied")
+	}
+	for _, d := range decode[appsv1.Deployment](t, read(t, "../examples/hit-backend/kubernetes/backends.yaml"), "Deployment") {
+		pod := d.Spec.Template
+		if sleep := pod.Spec.Containers[0].Lifecycle.PreStop.Sleep.Seconds; *pod.Spec.TerminationGracePeriodSeconds <= sleep {
+			t.Errorf("a pod of %s sleeps for %d s, and is killed before that", d.Name, sleep)
+		}
+		if pod.Annotations[kube.ReleaseAnnotation] != "true" {
+			t.Errorf("a pod of %s does not ask to be released", d.Name)
+		}
 	}
 	for path := range strings.SplitSeq(strings.TrimPrefix(useCase, "-f "), " -f ") {
 		files := []string{"../examples/hit-backend/" + path}
