@@ -104,7 +104,7 @@ func TestHelmFindsNothingWrong(t *testing.T) {
 
 // TestTheRightsOfTheChart compares the roles with what the program says that it takes.
 func TestTheRightsOfTheChart(t *testing.T) {
-	want := kube.Rules(kube.Watching, kube.ScalingIn)
+	want := kube.Rules(kube.Watching, kube.WritingStatus, kube.ScalingIn)
 	equal := func(a, b rbacv1.PolicyRule) bool {
 		return slices.Equal(a.APIGroups, b.APIGroups) && slices.Equal(a.Resources, b.Resources) && slices.Equal(a.Verbs, b.Verbs)
 	}

@@ -26,9 +26,11 @@ const (
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:categories=remora
-// +kubebuilder:printcolumn:name="Targets",type=string,JSONPath=`.spec.targetRefs[*].name`
-// +kubebuilder:printcolumn:name="Idle timeout",type=string,JSONPath=`.spec.idleTimeout`,description="How long a session lives after its last request; empty for the default of 60s."
-// +kubebuilder:printcolumn:name="Accepted",type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].status`
+// +kubebuilder:printcolumn:name="Target",type=string,JSONPath=`.spec.targetRefs[*].name`,description="The first of the objects that the policy applies to."
+// +kubebuilder:printcolumn:name="Idle",type=string,JSONPath=`.spec.idleTimeout`,description="How long a session lives after its last request; empty for the default of 60s."
+// +kubebuilder:printcolumn:name="Accepted",type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].status`,description="Whether the policy is valid."
+// +kubebuilder:printcolumn:name="Programmed",type=string,JSONPath=`.status.conditions[?(@.type=="Programmed")].status`,description="Whether requests are decided by it as it is."
+// +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.status!="True")].reason`,description="Why it is not accepted, resolved or programmed."
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type AffinityPolicy struct {
 	metav1.TypeMeta   `json:",inline"`
@@ -173,15 +175,4 @@ type Key struct {
 	QueryParameter string `json:"queryParameter,omitempty"`
 	// SourceIP takes the client's address.
 	SourceIP bool `json:"sourceIP,omitempty"`
-}
-
-// AffinityPolicyStatus is what Remora says of a policy.
-type AffinityPolicyStatus struct {
-	// Conditions are Accepted (the policy is valid and in use), ResolvedRefs (all of its targets are there) and Programmed
-	// (requests are decided by it), each with the generation of the policy that it is about.
-	//
-	// +listType=map
-	// +listMapKey=type
-	// +kubebuilder:validation:MaxItems=8
-	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }

@@ -76,12 +76,14 @@ type ConfigStatus struct {
 
 // ClusterStatus says how well the cluster is watched. What is known of it stays in use while it is not.
 type ClusterStatus struct {
-	Server     string       `json:"server"`
-	Namespaces []string     `json:"namespaces,omitempty"` // none: all
-	Watching   bool         `json:"watching"`
-	Error      string       `json:"error,omitempty"` // why it is not watched
-	Since      time.Time    `json:"since,omitzero"`  // when that began
-	Kinds      []KindStatus `json:"kinds"`
+	Server     string    `json:"server"`
+	Namespaces []string  `json:"namespaces,omitempty"` // none: all
+	Watching   bool      `json:"watching"`
+	Error      string    `json:"error,omitempty"` // why it is not watched
+	Since      time.Time `json:"since,omitzero"`  // when that began
+	// StatusError is why the status of AffinityPolicies is not written, which holds up nothing else.
+	StatusError string       `json:"statusError,omitempty"`
+	Kinds       []KindStatus `json:"kinds"`
 }
 
 // KindStatus is one of the kinds that are watched.

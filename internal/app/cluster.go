@@ -73,6 +73,7 @@ func (s *source) loadCluster(ctx context.Context) *Loaded {
 	case <-ctx.Done():
 		return nil
 	}
+	policies := s.cluster.Policies() // before the set, so that none is newer than it is there
 	set, found := s.cluster.Set()
 	sources := config.Sources{Files: []string{clusterName(s.cluster)}, Objects: set.Len()}
 	patience := dnsPatience
@@ -84,7 +85,7 @@ func (s *source) loadCluster(ctx context.Context) *Loaded {
 		found.Add(*err)
 	}
 	result, diagnostics := s.tolerant.Compile(set, found, s.withAddresses())
-	l := &Loaded{Sources: sources, Diagnostics: diagnostics}
+	l := &Loaded{Sources: sources, Diagnostics: diagnostics, read: set, policies: policies, errors: result.Errors}
 	if result.Compiled != nil {
 		l.fill(result.Compiled, result.Set)
 		l.Refused = result.Refused
@@ -105,6 +106,7 @@ func (p *program) watchCluster() (changes <-chan struct{}, stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var watching sync.WaitGroup
 	watching.Go(func() { p.source.cluster.Run(ctx) })
+	watching.Go(func() { p.source.cluster.WriteStatus(ctx) })
 	p.log.Info("watching the cluster", "server", p.source.cluster.Server, "namespaces", p.source.cluster.Namespaces)
 	return p.source.cluster.Changes(), func() {
 		cancel()
@@ -135,6 +137,22 @@ func (p *program) sayOnce(l diag.List) {
 	p.said = said
 }
 
+// report has the status of AffinityPolicies say what has become of them with the last load, which was applied or refused.
+func (p *program) report(last *Loaded) {
+	if p.source.cluster == nil {
+		return
+	}
+	outcome := config.Outcome{Set: last.read, Errors: last.errors}
+	if p.current != nil {
+		outcome.InForce, outcome.Config = p.current.Set, p.current.Config
+	}
+	for i := range last.policies {
+		r := &last.policies[i]
+		r.Conditions, r.Generation = outcome.Conditions(r.Namespace, r.Name, r.UID, r.Generation)
+	}
+	p.source.cluster.Report(last.policies)
+}
+
 // clusterStatus tells how well the cluster is watched; nil: the configuration does not come from one.
 func (p *program) clusterStatus() *admin.ClusterStatus {
 	if p.source.cluster == nil {
@@ -144,6 +162,9 @@ func (p *program) clusterStatus() *admin.ClusterStatus {
 	st := &admin.ClusterStatus{Server: p.source.cluster.Server, Namespaces: slices.Clone(p.source.cluster.Namespaces), Watching: h.Failure == nil}
 	if h.Failure != nil {
 		st.Error, st.Since = h.Failure.Error(), h.Since
+	}
+	if h.Status != nil {
+		st.StatusError = h.Status.Error()
 	}
 	for _, k := range h.Kinds {
 		st.Kinds = append(st.Kinds, admin.KindStatus{Kind: k.Kind, Objects: k.Objects, Missing: k.Missing})

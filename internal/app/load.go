@@ -32,8 +32,12 @@ type Loaded struct {
 	Refused     int      // objects of a cluster that are not used as they are
 	DNSNames    []string // hosts whose addresses come from DNS
 
-	Set    *resource.Set    // the objects, as they were read
+	Set    *resource.Set    // the objects that it is made from
 	Config *affinity.Config // what they were compiled to
+
+	read     *resource.Set // of a cluster: the objects as they were read, with those that are not in Set
+	policies []kube.Report // of a cluster: its AffinityPolicies, also those that cannot be read
+	errors   diag.List     // of a cluster: all, where Diagnostics has a bound
 
 	protected []string // see protectedHeaders
 }

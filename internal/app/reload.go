@@ -41,12 +41,15 @@ func (p *program) reload(ctx context.Context, why string) {
 	if next == nil {
 		return
 	}
+	defer func() { p.report(next) }()
 	if p.refuse(next) {
 		p.log.Error("the configuration is refused and is as it was before")
 		return
 	}
 	if err := p.apply(next); err != nil {
-		next.Diagnostics.Add(diag.Diagnostic{Severity: diag.Error, What: err.Error()})
+		d := diag.Diagnostic{Severity: diag.Error, What: err.Error()}
+		next.Diagnostics.Add(d)
+		next.errors.Add(d)
 		p.board.refused(next.Diagnostics, time.Now())
 		p.log.Error("the configuration is refused and is as it was before", "error", err)
 	}

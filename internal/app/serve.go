@@ -158,6 +158,7 @@ func (p *program) run(ctx context.Context) error {
 	if err := p.apply(first); err != nil {
 		return err
 	}
+	p.report(first)
 	if p.processor != nil {
 		p.processor.Resume()
 	}

@@ -18,8 +18,9 @@ does, unless --port says otherwise. It listens on the loopback interface only, u
 The files are read again when they change and on SIGHUP. What is invalid is refused as a whole: the gateway keeps the
 configuration that it has, and says why in its log, its metrics and its status (remora_config_last_reload_successful).
 
-With --kubernetes, the objects come from the cluster and are watched: it needs the rights to list and watch them, and no others. With
---scale-in it writes to pods as well, so that Kubernetes takes those with the fewest sessions, and needs the rights for that.
+With --kubernetes, the objects come from the cluster and are watched, and the status of AffinityPolicies says what has become of
+them: it needs the rights to list and watch the objects and to patch that status, and without the latter it does all else.
+With --scale-in it writes to pods as well, so that Kubernetes takes those with the fewest sessions, and needs the rights for that.
 It is ready when all are known, and goes on from what it knows while the API server is away. An invalid object does not hold up the
 others: its last valid version stays in use, and without one it is left out. docs/kubernetes.md has the rest.
 

@@ -26,6 +26,7 @@ type Tolerated struct {
 	Compiled *Compiled     // nil: an error is about no object in particular, and there is no configuration
 	Set      *resource.Set // what it was made from: valid as a whole
 	Refused  int           // objects that are not used as they are
+	Errors   diag.List     // all of them, however many: those of the list with the diagnostics among them
 }
 
 // stand is what stands in for an object that has an error.
@@ -45,8 +46,7 @@ func (t *Tolerant) Compile(set *resource.Set, found diag.List, o Options) (Toler
 	errors, warnings := split(found)
 	for {
 		if len(errors) > 0 && !a.giveWay(errors) {
-			a.tell(report)
-			return Tolerated{}, report.done()
+			return Tolerated{Errors: a.tell(report)}, report.done()
 		}
 		tried := a.apply()
 		compiled, all := compile(tried, o)
@@ -54,17 +54,19 @@ func (t *Tolerant) Compile(set *resource.Set, found diag.List, o Options) (Toler
 		if errors, found = split(all); len(errors) > 0 {
 			continue
 		}
-		a.tell(report)
+		told := a.tell(report)
 		for _, d := range slices.Concat(warnings, found) {
 			report.add(d)
 		}
 		snapshot, err := affinity.Compile(compiled)
 		if err != nil {
-			report.add(uncompilable(err))
-			return Tolerated{}, report.done()
+			d := uncompilable(err)
+			report.add(d)
+			told.Add(d)
+			return Tolerated{Errors: told}, report.done()
 		}
 		t.good = tried
-		return Tolerated{Compiled: &Compiled{Config: compiled, Snapshot: snapshot}, Set: tried, Refused: len(a.stands)}, report.done()
+		return Tolerated{Compiled: &Compiled{Config: compiled, Snapshot: snapshot}, Set: tried, Refused: len(a.stands), Errors: told}, report.done()
 	}
 }
 
@@ -103,8 +105,8 @@ func (a *attempt) giveWay(errors diag.List) (changed bool) {
 	return changed && !aboutNone
 }
 
-// tell reports the errors, each with what is used in the place of its object.
-func (a *attempt) tell(r *reporter) {
+// tell reports the errors, each with what is used in the place of its object, and gives them.
+func (a *attempt) tell(r *reporter) (told diag.List) {
 	for _, d := range a.errors {
 		use := ""
 		switch a.stands[d.Object] {
@@ -118,7 +120,9 @@ func (a *attempt) tell(r *reporter) {
 		}
 		d.Remedy += use
 		r.add(d)
+		told.Add(d)
 	}
+	return told
 }
 
 // apply is a set in which objects with errors have given way.

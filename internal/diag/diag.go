@@ -39,6 +39,7 @@ type Diagnostic struct {
 	Field    string // path in the object, as kubectl prints it: spec.http[0].match[1].uri
 	What     string // what is wrong
 	Remedy   string // what to do
+	Conflict bool   // the object is right by itself, and excludes another one
 }
 
 // String renders the diagnostic as "file:line: field: what; remedy (object)". For an object from a cluster, which stands in the

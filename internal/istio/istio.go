@@ -142,6 +142,13 @@ func (c *compiler) errorAt(o objectAt, field, what, remedy string) {
 	c.add(o.At(diag.Error, field, what, remedy))
 }
 
+// conflictAt is errorAt for what is right by itself and excludes another object.
+func (c *compiler) conflictAt(o objectAt, field, what, remedy string) {
+	d := o.At(diag.Error, field, what, remedy)
+	d.Conflict = true
+	c.add(d)
+}
+
 func (c *compiler) warnAt(o objectAt, field, what, remedy string) {
 	c.add(o.At(diag.Warning, field, what, remedy))
 }

@@ -6,12 +6,9 @@ import (
 	"strings"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/remora-proxy/remora/api/v1alpha1"
 	"github.com/remora-proxy/remora/internal/affinity"
 	"github.com/remora-proxy/remora/internal/fields"
-	"github.com/remora-proxy/remora/internal/resource"
 )
 
 // policies is what the AffinityPolicies say, by target: "Gateway shop/front", "Service shop/cart".
@@ -19,12 +16,6 @@ type policies struct {
 	c       *compiler
 	targets map[string]*settings
 }
-
-// The groups of the objects that a policy may target.
-const (
-	groupIstio      = "networking.istio.io"
-	groupGatewayAPI = "gateway.networking.k8s.io"
-)
 
 func (c *compiler) readPolicies() *policies {
 	p := &policies{c: c, targets: map[string]*settings{}}
@@ -35,7 +26,7 @@ func (c *compiler) readPolicies() *policies {
 			c.errorAt(o, "spec.targetRefs", fmt.Sprintf("the policy has %d targets", n), "name 1 to 16 Gateways, Services or ServiceEntries of its namespace")
 		}
 		for i, ref := range refs {
-			p.target(o, fmt.Sprintf("spec.targetRefs[%d]", i), ref, s)
+			p.target(o, targetField(i), ref, s)
 		}
 	}
 	return p
@@ -44,24 +35,14 @@ func (c *compiler) readPolicies() *policies {
 // target adds the settings of a policy to one of its targets.
 func (p *policies) target(o policyObject, field string, ref v1alpha1.TargetRef, s *settings) {
 	c := p.c
-	kind, there := ref.Kind, false
-	switch ref.Group + "/" + ref.Kind {
-	case groupIstio + "/Gateway":
-		there = contains(c.set.Gateways, o.Value.Namespace, ref.Name)
-	case groupGatewayAPI + "/Gateway":
-		kind, there = resource.GatewayAPIGateway, contains(c.set.APIGateways, o.Value.Namespace, ref.Name)
-	case "/Service":
-		there = contains(c.set.Services, o.Value.Namespace, ref.Name)
-	case groupIstio + "/ServiceEntry":
-		there = contains(c.set.ServiceEntries, o.Value.Namespace, ref.Name)
-	default:
+	name, there, known := resolve(c.set, o.Value.Namespace, ref)
+	if !known {
 		c.errorAt(o, field, fmt.Sprintf("kind %q of group %q cannot be a target", ref.Kind, ref.Group),
 			"targets are Gateway and ServiceEntry (group "+groupIstio+"), Gateway (group "+groupGatewayAPI+") and Service (no group)")
 		return
 	}
-	name := kind + " " + o.Value.Namespace + "/" + ref.Name
 	if !there {
-		c.warnAt(o, field, "there is no "+name+": the policy has no effect on it", "targets are in the policy's own namespace")
+		c.add(unresolved(o, field, name))
 		return
 	}
 	if ref.Kind != "Gateway" {
@@ -90,19 +71,13 @@ func (p *policies) target(o policyObject, field string, ref v1alpha1.TargetRef, 
 	add(c, name, &into.key, s.key)
 }
 
-func contains[T metav1.Object](list []resource.Object[T], namespace, name string) bool {
-	return slices.ContainsFunc(list, func(o resource.Object[T]) bool {
-		return o.Value.GetNamespace() == namespace && o.Value.GetName() == name
-	})
-}
-
 // add puts a field of another policy into a target's settings.
 func add[T any](c *compiler, target string, into *setting[T], s setting[T]) {
 	switch {
 	case !s.set:
 	case into.set && into.by.Value == s.by.Value: // the policy names its target twice
 	case into.set:
-		c.errorAt(s.by, s.field, fmt.Sprintf("%s sets it for %s already (%s)", into.by.Name(), target, position(into.by, into.field)), "set each field in one of the policies of a target")
+		c.conflictAt(s.by, s.field, fmt.Sprintf("%s sets it for %s already (%s)", into.by.Name(), target, position(into.by, into.field)), "set each field in one of the policies of a target")
 	default:
 		*into = s
 	}
@@ -152,7 +127,7 @@ func choose[T comparable](p *policies, sc *affinity.ServiceConfig, own *settings
 		case found == nil:
 			found = s
 		case found.by.Value != s.by.Value && found.value != s.value:
-			p.c.errorAt(s.by, s.field, fmt.Sprintf("%s (%s) says otherwise, and %s is reached through the Gateways of both", found.by.Name(), position(found.by, found.field), sc.Name),
+			p.c.conflictAt(s.by, s.field, fmt.Sprintf("%s (%s) says otherwise, and %s is reached through the Gateways of both", found.by.Name(), position(found.by, found.field), sc.Name),
 				"a service has one table of sessions: set it in a policy for the service, or alike for both Gateways")
 		}
 	}
@@ -205,7 +180,7 @@ func (p *policies) listener(port uint16, gateways []listening) affinity.Listener
 		case maxBody == nil:
 			maxBody, l.MaxBody = &s.maxBody, s.maxBody.value
 		case maxBody.value != s.maxBody.value:
-			p.c.errorAt(s.maxBody.by, s.maxBody.field, fmt.Sprintf("%s (%s) says otherwise for port %d", maxBody.by.Name(), position(maxBody.by, maxBody.field), port), "the body is read before the host is looked at: Gateways on one port must agree")
+			p.c.conflictAt(s.maxBody.by, s.maxBody.field, fmt.Sprintf("%s (%s) says otherwise for port %d", maxBody.by.Name(), position(maxBody.by, maxBody.field), port), "the body is read before the host is looked at: Gateways on one port must agree")
 		}
 	}
 	if len(with) > 0 {
@@ -251,7 +226,7 @@ func (p *policies) promote(l *affinity.Listener, s setting[[]affinity.Promotion]
 		switch {
 		case with == next:
 		case what != "":
-			p.c.errorAt(s.by, field, fmt.Sprintf("on port %d %s", l.Port, what), "Gateways on one port must promote alike")
+			p.c.conflictAt(s.by, field, fmt.Sprintf("on port %d %s", l.Port, what), "Gateways on one port must promote alike")
 		case len(l.Promote) == fields.MaxFields:
 			p.c.errorAt(s.by, field, fmt.Sprintf("more than %d fields are promoted on port %d", fields.MaxFields, l.Port), "")
 		default:

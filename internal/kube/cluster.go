@@ -11,6 +11,7 @@ import (
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
@@ -32,6 +33,7 @@ type Cluster struct {
 	config  *rest.Config
 	client  metadata.Interface
 	leases  *rest.RESTClient
+	status  *statusWriter
 
 	changed  chan struct{} // holds a token while there is a change that nobody has taken
 	turned   chan struct{} // holds a token while Health has changed
@@ -56,13 +58,31 @@ func (c *Cluster) addSources() (err error) {
 	}
 	for _, k := range kinds {
 		for _, ns := range namespaces {
-			s := &source{kind: k, namespace: ns, client: all[k], cluster: c}
+			s := &source{kind: k, namespace: ns, client: all[k], cluster: c, standings: map[string]standing{}}
 			if c.sources = append(c.sources, s); k == podKind {
 				c.pods = append(c.pods, s)
 			}
 		}
 	}
 	c.unsynced.Store(int32(len(c.sources)))
+	return nil
+}
+
+// addStatus prepares to write the status of AffinityPolicies.
+func (c *Cluster) addStatus(config *rest.Config) error {
+	all, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	c.status = &statusWriter{
+		apply: newStatusClient(all).apply, standing: c.standing, stood: c.stood, log: c.log, wake: make(chan struct{}, 1), failed: map[string]error{},
+		scope: func(namespace string) string {
+			if len(c.Namespaces) == 0 {
+				return "" // a ClusterRole gives the right for all
+			}
+			return namespace
+		},
+	}
 	return nil
 }
 
@@ -134,6 +154,7 @@ type Health struct {
 	Failure error     // of one of the kinds; nil: all are watched
 	Since   time.Time // of the oldest failure
 	Kinds   []KindHealth
+	Status  error // why the status of AffinityPolicies is not written; nil: it is, as far as there is any to write
 }
 
 // KindHealth is about one kind, in all namespaces together.
@@ -147,7 +168,7 @@ type KindHealth struct {
 
 // Health is how well the cluster is watched now.
 func (c *Cluster) Health() Health {
-	var h Health
+	h := Health{Status: c.status.failure()}
 	for _, s := range c.sources {
 		s.mu.Lock()
 		if n := len(h.Kinds); n == 0 || h.Kinds[n-1].Kind != s.kind.name {

@@ -66,7 +66,7 @@ func Connect(o Options) (*Cluster, error) {
 		Server: config.Host, Namespaces: namespaces, Own: own, log: o.Log, decode: o.Decode, config: config,
 		changed: make(chan struct{}, 1), turned: make(chan struct{}, 1), synced: make(chan struct{}),
 	}
-	if err := c.addSources(); err != nil {
+	if err := errors.Join(c.addSources(), c.addStatus(config)); err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", config.Host, err)
 	}
 	return c, nil

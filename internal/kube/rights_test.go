@@ -1,6 +1,7 @@
 package kube_test
 
 import (
+	"cmp"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/remora-proxy/remora/internal/kube"
 	"github.com/remora-proxy/remora/internal/kubetest"
@@ -21,12 +23,84 @@ func TestTheRightsThatAreShippedAreThoseThatItTakes(t *testing.T) {
 	must(t, err)
 	text, err := exec.Command(path, "generate", "istio", "-f", filepath.Join(kubetest.Root(t), "examples", "hit-backend")).Output()
 	must(t, err)
-	if got, want := rulesIn(t, string(text), "ClusterRole"), written(kube.Rules(kube.Watching, kube.ScalingIn)); !slices.Equal(got, want) {
+	if got, want := rulesIn(t, string(text), "ClusterRole"), written(kube.Rules(kube.Watching, kube.WritingStatus, kube.ScalingIn)); !slices.Equal(got, want) {
 		t.Errorf("the ClusterRole has\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	if got, want := rulesIn(t, string(text), "Role"), written(kube.Rules(kube.HoldingLease)); !slices.Equal(got, want) {
 		t.Errorf("the Role has\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
+}
+
+// testEachRight takes each right away that there is, and one at a time.
+func testEachRight(t *testing.T, c *kubetest.Cluster) {
+	type right struct{ group, resource, verb string }
+	var all []right
+	for _, r := range kube.Rules(kube.Watching, kube.WritingStatus) {
+		for _, resource := range r.Resources {
+			for _, verb := range r.Verbs {
+				all = append(all, right{r.APIGroups[0], resource, verb})
+			}
+		}
+	}
+	c.Apply(t, useCase(t))
+	c.Apply(t, "apiVersion: v1\nkind: Namespace\nmetadata: {name: rights}\n")
+	for without := range len(all) + 1 { // the last one lacks none
+		role := fmt.Sprintf("kind: ClusterRole\nmetadata: {name: without-%d}\nrules:", without)
+		for i, r := range all {
+			if i != without {
+				role += fmt.Sprintf("\n- {apiGroups: [%q], resources: [%q], verbs: [%s]}", r.group, r.resource, r.verb)
+			}
+		}
+		c.Apply(t, "apiVersion: rbac.authorization.k8s.io/v1\n"+role+fmt.Sprintf(`
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: without-%[1]d}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: without-%[1]d}
+subjects: [{kind: ServiceAccount, name: without-%[1]d, namespace: rights}]
+`, without))
+	}
+	for without := range len(all) + 1 {
+		name, want := "none is missing", ""
+		if without < len(all) {
+			r := all[without]
+			name = r.verb + " " + r.resource
+			verbs := map[string]string{"list": "list and watch", "watch": "list and watch"}
+			want = "not allowed to " + cmp.Or(verbs[r.verb], r.verb) + " " + r.resource + "; add to its ClusterRole the rule"
+		}
+		t.Run(name, func(t *testing.T) {
+			watched := connect(t, kube.Options{Kubeconfig: c.As(t, fmt.Sprintf("system:serviceaccount:rights:without-%d", without))})
+			awaitFailure(t, c, watched, fmt.Sprintf("reported by %d", without), want)
+		})
+	}
+}
+
+// awaitFailure has something reported of all policies, and waits until the only thing that fails is what is wanted; if that is nothing,
+// until it stands.
+func awaitFailure(t *testing.T, c *kubetest.Cluster, watched *kube.Cluster, message, want string) {
+	t.Helper()
+	awaitAnswer(t, "failure "+want, func() (bool, string) {
+		reports := watched.Policies()
+		for i := range reports {
+			reports[i].Conditions = []metav1.Condition{{Type: "Accepted", Status: "True", Reason: "Accepted", Message: message}}
+		}
+		watched.Report(reports)
+		h := watched.Health()
+		var failures []string
+		for _, k := range h.Kinds {
+			if k.Failure != nil {
+				failures = append(failures, k.Failure.Error())
+			}
+		}
+		if h.Status != nil {
+			failures = append(failures, h.Status.Error())
+		}
+		all := strings.Join(failures, "; ")
+		if want != "" {
+			return len(failures) == 1 && strings.Contains(all, want), all
+		}
+		return len(failures) == 0 && len(reports) > 0 && conditionsOf(t, c, reports[0].Name)["Accepted"].Message == message, all
+	})
 }
 
 // rulesIn are the rules of the ClusterRoles or Roles in a manifest, as written writes them.

@@ -88,6 +88,8 @@ func TestACluster(t *testing.T) {
 		{"what is not read is neither kept nor a change", testIrrelevantChanges},
 		{"the API server refuses what no policy can say", testDefinition},
 		{"the rights that are generated are enough, and one that is missing is named", testRights},
+		{"each right that is missing is named, and all together are enough", testEachRight},
+		{"the status of a policy says what has become of it", testStatus},
 		{"the use case", testUseCase},
 		{"extproc, validate and explain read the cluster too", testOtherCommands},
 		{"a broken object does not hold up the others, and changes gather", testBrokenObject},

@@ -32,12 +32,16 @@ type source struct {
 	mu      sync.Mutex
 	entries map[string]*entry // by kind.key
 	asked   map[string]bool   // pods whose labels the last set was asked for: a change of no other pod matters to it
-	synced  bool
-	listed  bool // the API server has given a list, so the kind is there
-	missing bool // the API server does not have the kind
-	failure error
-	since   time.Time // of the failure
-	events  uint64
+	// standings are the status of the objects whose status is written: their changes are no changes of the set.
+	standings map[string]standing
+	synced    bool
+	listed    bool // the API server has given a list, so the kind is there
+	missing   bool // the API server does not have the kind
+	failure   error
+	since     time.Time // of the failure
+	// unwatchable: the failure is that of a watch
+	unwatchable bool
+	events      uint64
 }
 
 // run lists and watches until ctx is done.
@@ -61,7 +65,7 @@ func (s *source) ListWithContext(ctx context.Context, o metav1.ListOptions) (run
 	if s.kind.custom && apierrors.IsNotFound(err) && s.isMissing() {
 		return &unstructured.UnstructuredList{}, nil
 	}
-	s.note(err)
+	s.note(err, false)
 	return list, err
 }
 
@@ -69,7 +73,7 @@ func (s *source) ListWithContext(ctx context.Context, o metav1.ListOptions) (run
 func (s *source) WatchWithContext(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 	w, err := s.client.watch(ctx, s.namespace, o)
 	if ctx.Err() == nil && !(apierrors.IsNotFound(err) && s.isMissing()) {
-		s.note(err)
+		s.note(err, true)
 	}
 	return w, err
 }
@@ -100,8 +104,8 @@ func (s *source) isMissing() bool {
 	return true
 }
 
-// note notes how the API server has answered.
-func (s *source) note(err error) {
+// note notes how the API server has answered to a list or a watch. A list is no proof that the kind can be watched.
+func (s *source) note(err error, watch bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -111,10 +115,13 @@ func (s *source) note(err error) {
 			s.cluster.log.Info("a kind has appeared in the cluster", "kind", s.kind.name)
 		}
 		s.listed = true
-		s.recover()
+		if watch || !s.unwatchable {
+			s.recover()
+		}
 	case apierrors.IsResourceExpired(err) || apierrors.IsGone(err): // to be listed anew, which is no failure
 	default:
 		first := s.failure == nil
+		s.unwatchable = watch
 		s.failure = explain(err, s.kind.watchingRule(), s.namespace)
 		if first {
 			s.since = time.Now()
@@ -146,6 +153,7 @@ func (s *source) Update(o any) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.events++
+	s.observe(key, o)
 	before := s.entries[key]
 	now, err := s.kind.read(o, before, s.cluster.decode)
 	if err != nil {
@@ -167,6 +175,7 @@ func (s *source) Delete(o any) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.events++
+	delete(s.standings, key)
 	if before, is := s.entries[key]; is {
 		delete(s.entries, key)
 		s.tell(key, before, nil)
@@ -179,11 +188,13 @@ func (s *source) Replace(list []any, _ string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	next := make(map[string]*entry, len(list))
+	clear(s.standings)
 	for _, o := range list {
 		key, err := s.kind.key(o)
 		if err != nil {
 			return err
 		}
+		s.observe(key, o)
 		before := s.entries[key]
 		if next[key], err = s.kind.read(o, before, s.cluster.decode); err != nil {
 			return err

@@ -15,18 +15,27 @@ import (
 	"github.com/remora-proxy/remora/internal/resource"
 )
 
-// follow watches a cluster until the test has ended, and waits until its objects are known.
-func follow(t *testing.T, c *kubetest.Cluster, namespaces ...string) *kube.Cluster {
+// connect watches a cluster until the test has ended.
+func connect(t *testing.T, o kube.Options) *kube.Cluster {
 	t.Helper()
-	watched, err := kube.Connect(kube.Options{Kubeconfig: c.Kubeconfig, Namespaces: namespaces, Decode: config.Decode})
+	o.Decode = config.Decode
+	watched, err := kube.Connect(o)
 	must(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { watched.Run(ctx) })
+	running.Go(func() { watched.WriteStatus(ctx) })
 	t.Cleanup(func() {
 		cancel()
 		running.Wait()
 	})
+	return watched
+}
+
+// follow watches a cluster until the test has ended, and waits until its objects are known.
+func follow(t *testing.T, c *kubetest.Cluster, namespaces ...string) *kube.Cluster {
+	t.Helper()
+	watched := connect(t, kube.Options{Kubeconfig: c.Kubeconfig, Namespaces: namespaces})
 	select {
 	case <-watched.Synced():
 	case <-time.After(patience):
