@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -19,12 +18,7 @@ import (
 // envoyFor is the configuration that the program prints for an Envoy that asks the processor at an address (ip:port or unix:/path).
 func envoyFor(t *testing.T, processor string, backends replicas, flags ...string) string {
 	t.Helper()
-	path, err := binary()
-	must(t, err)
-	args := []string{"generate", "envoy", "-f", configure(t, backends), "--port", "80=0", "--envoy-admin", "127.0.0.1:0", "--processor", processor}
-	config, err := exec.Command(path, append(args, flags...)...).Output()
-	must(t, err)
-	return envoytest.Patient(string(config))
+	return patient(t, append([]string{"envoy", "-f", configure(t, backends), "--port", "80=0", "--envoy-admin", "127.0.0.1:0", "--processor", processor}, flags...)...)
 }
 
 // startEnvoy runs such an Envoy, and returns its URL.

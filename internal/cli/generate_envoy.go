@@ -3,6 +3,7 @@ package cli
 import (
 	"io"
 	"net/netip"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -20,10 +21,17 @@ there are is for Remora to say: start remora extproc with the same files.
 The services and their endpoints stand in the output. With --xds, Envoy asks the processor for them instead and follows every
 change while it runs; only what the listeners say (their ports, the cookies that Remora sets, keys that are addresses) then needs a new output.`
 
+// maxResponseTimeout bounds --response-timeout.
+const maxResponseTimeout = 24 * time.Hour
+
+// accessLogUsage is the usage of --access-log where Envoy is to write it.
+const accessLogUsage = "off or json: one line on Envoy's standard output for each request, with what Remora decided"
+
 // generateEnvoyFlags are the flags that are not fields of generate.EnvoyOptions as they stand.
 type generateEnvoyFlags struct {
 	files       []string
 	bind, admin string
+	accessLog   string
 	ports       []string
 	tls         generate.ProcessorTLS
 }
@@ -45,6 +53,8 @@ func newGenerateEnvoy(env Env) *cobra.Command {
 	f.StringSliceVar(&flags.ports, "port", nil, "GATEWAYPORT=PORT: listen on PORT for a Gateway's server with port GATEWAYPORT; repeatable")
 	f.StringVar(&flags.admin, "envoy-admin", "127.0.0.1:19000", `ip:port of Envoy's admin API, or "off"`)
 	f.StringArrayVar(&o.Processors, "processor", []string{defaultProcessor}, "HOST:PORT or unix:/path of remora extproc; repeatable")
+	f.DurationVar(&o.ResponseTimeout, "response-timeout", time.Minute, "time from a request's last byte to the head of the replica's response; then 504. 0s: no bound")
+	f.StringVar(&flags.accessLog, "access-log", "off", accessLogUsage)
 	f.BoolVar(&o.XDS, "xds", false, "let Envoy ask the processor for the services and their endpoints")
 	f.StringVar(&flags.tls.CA, "processor-ca", "", "file on Envoy's machine with the certificates that the processor's is checked by (default: no TLS)")
 	f.StringVar(&flags.tls.Name, "processor-name", "", "DNS name in the processor's certificate")
@@ -101,6 +111,13 @@ func (f *generateEnvoyFlags) apply(o *generate.EnvoyOptions) (bind netip.Addr, p
 		if o.Admin, err = netip.ParseAddrPort(f.admin); err != nil {
 			return bind, nil, usagef("--envoy-admin %q is neither ip:port nor off; give one like 127.0.0.1:19000", f.admin)
 		}
+	}
+	if err := oneOf("access-log", f.accessLog, "off", "json"); err != nil {
+		return bind, nil, err
+	}
+	o.AccessLog = f.accessLog == "json"
+	if o.ResponseTimeout < 0 || o.ResponseTimeout > maxResponseTimeout {
+		return bind, nil, usagef("--response-timeout %s is not in 0s to %s", o.ResponseTimeout, maxResponseTimeout)
 	}
 	switch t := f.tls; {
 	case t == (generate.ProcessorTLS{}):

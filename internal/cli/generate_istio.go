@@ -37,6 +37,7 @@ Exit status: 0 done, warnings included; 1 an error among the findings; 2 wrong c
 func newGenerateIstio(env Env) *cobra.Command {
 	var files, listeners []string
 	var check bool
+	var accessLog string
 	var o generate.IstioOptions
 	cmd := &cobra.Command{
 		Use:   "istio -f PATH…",
@@ -57,11 +58,16 @@ func newGenerateIstio(env Env) *cobra.Command {
 	f.IntVar(&o.Replicas, "replicas", 1, "processors; more than one do not share their sessions")
 	f.BoolVar(&o.FailOpen, "fail-open", false, "without a processor, let requests go on by Istio's own routing (default: they get 503)")
 	f.DurationVar(&o.MessageTimeout, "message-timeout", time.Second, "time for an answer of the processor, 10ms to 1m; then requests get 503, or go on with --fail-open")
+	f.StringVar(&accessLog, "access-log", "off", accessLogUsage+"; beside what the mesh has the gateway write")
 	f.StringArrayVar(&listeners, "listener-port", nil, "PORT=TARGETPORT of the gateway's Service, where Gateways have several ports and it is not 80=8080 or 443=8443; repeatable")
 	cmd.RunE = runs(func(*cobra.Command, []string) (err error) {
 		if o.ListenerPorts, err = parsePorts(listeners); err != nil {
 			return err
 		}
+		if err := oneOf("access-log", accessLog, "off", "json"); err != nil {
+			return err
+		}
+		o.AccessLog = accessLog == "json"
 		if err := checkIstioFlags(&o); err != nil {
 			return err
 		}

@@ -35,6 +35,8 @@ type Envoy struct {
 	process *os.Process
 	mu      sync.Mutex
 	log     []string
+	printed []string      // on standard output
+	more    chan struct{} // closed, and made anew, when printed grows
 }
 
 // Binary is the path of Envoy.
@@ -84,7 +86,7 @@ func Patient(config string) string {
 func Start(t testing.TB, config string) *Envoy {
 	t.Helper()
 	admin := filepath.Join(t.TempDir(), "admin")
-	e := &Envoy{}
+	e := &Envoy{more: make(chan struct{})}
 	if !strings.Contains("\n"+config, "\nadmin:") {
 		config += "\nadmin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}\n"
 	}
@@ -95,6 +97,10 @@ func Start(t testing.TB, config string) *Envoy {
 	if err != nil {
 		t.Fatal(err)
 	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +108,10 @@ func Start(t testing.TB, config string) *Envoy {
 	started, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
+		var output sync.WaitGroup
+		output.Go(func() { e.keep(bufio.NewScanner(stdout)) })
 		e.follow(bufio.NewScanner(stderr), started)
+		output.Wait()
 		_ = cmd.Wait() // it is killed
 	}()
 	t.Cleanup(func() {
@@ -135,6 +144,38 @@ func (e *Envoy) Kill(t testing.TB) {
 	t.Helper()
 	if err := e.process.Kill(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Printed waits until Envoy has written n lines on its standard output, where its access log may go, and gives them all.
+func (e *Envoy) Printed(t testing.TB, n int) []string {
+	t.Helper()
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
+	for {
+		e.mu.Lock()
+		lines, more := slices.Clone(e.printed), e.more
+		e.mu.Unlock()
+		if len(lines) >= n {
+			return lines
+		}
+		select {
+		case <-more:
+		case <-timeout.C:
+			t.Fatalf("Envoy has written %d lines, want %d: %q", len(lines), n, lines)
+		}
+	}
+}
+
+// keep keeps what Envoy prints.
+func (e *Envoy) keep(lines *bufio.Scanner) {
+	lines.Buffer(nil, maxLine)
+	for lines.Scan() {
+		e.mu.Lock()
+		e.printed = append(e.printed, lines.Text())
+		close(e.more)
+		e.more = make(chan struct{})
+		e.mu.Unlock()
 	}
 }
 

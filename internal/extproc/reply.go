@@ -148,7 +148,12 @@ func (x *exchange) addPick(how passing) {
 	}
 	at := len(x.text)
 	x.text = appendPick(x.text, x.dec.Pick())
-	r.Metadata = append(r.Metadata, wire.Metadata{Namespace: MetadataNamespace, Key: PickMetadata, Text: x.keep(at)})
+	dec := &x.dec
+	r.Metadata = append(r.Metadata,
+		wire.Metadata{Namespace: MetadataNamespace, Key: PickMetadata, Text: x.keep(at)},
+		wire.Metadata{Namespace: MetadataNamespace, Key: ServiceMetadata, Text: dec.Service.Name},
+		wire.Metadata{Namespace: MetadataNamespace, Key: EndpointMetadata, Text: dec.Endpoint.Addr},
+		wire.Metadata{Namespace: MetadataNamespace, Key: SessionMetadata, Text: dec.Session.String()})
 }
 
 // endpointText is the endpoint as Envoy is told it: base64 of ip:port, which the header-based session state has, or ip:port.

@@ -12,9 +12,13 @@ import (
 )
 
 // Envoy's dynamic metadata with what a decision was: Envoy gets it with the decision, and gives it back with a report.
+// The others are for people: an access log may have them.
 const (
 	MetadataNamespace = "remora"
 	PickMetadata      = "pick"
+	ServiceMetadata   = "service"
+	EndpointMetadata  = "endpoint" // ip:port
+	SessionMetadata   = "session"  // new, existing, moved or none
 )
 
 // Attributes that a report must have, in the filter's response_attributes.

@@ -8,6 +8,7 @@
 //	filters.go, filters.yaml                the HTTP filters, which are the same everywhere
 //	attempts.yaml                           the filters of each attempt to send a request, likewise
 //	answers.go, answers.yaml                what Envoy answers itself, in the gateway's words, likewise
+//	accesslog.yaml                          the access log, likewise
 //	envoy.go, envoy.yaml                    a whole configuration of Envoy
 //	clusters.go, clusters.yaml              the services in it, or as Envoy asks for them (xDS)
 //	envoygateway.go, envoygateway.yaml      the policies for Envoy Gateway

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/remora-proxy/remora/internal/affinity"
 	"github.com/remora-proxy/remora/internal/extproc"
@@ -20,6 +21,11 @@ type EnvoyOptions struct {
 	Admin      netip.AddrPort                      // of Envoy's admin API; the zero value: none
 	Processors []string                            // HOST:PORT or unix:/path of each external processor, at least one
 	TLS        *ProcessorTLS                       // nil: the processors are spoken to in plain text
+	// ResponseTimeout is how long a replica may take from the request's last byte to the response's head; then the client gets 504.
+	// 0: as long as the connection lives. A request that goes on, as a WebSocket's does, is not bound by it.
+	ResponseTimeout time.Duration
+	// AccessLog has Envoy write a line of JSON on its standard output for each request.
+	AccessLog bool
 	// XDS has Envoy ask the processor for the services and their endpoints; otherwise both stand in the configuration.
 	XDS bool
 	// Names are what some addresses of endpoints stand for: host names that Envoy resolves itself.
@@ -49,6 +55,12 @@ func Envoy(c *affinity.Config, o EnvoyOptions) (string, error) {
 	if data.Hashes, err = hashes(c); err != nil {
 		return "", err
 	}
+	if o.ResponseTimeout > 0 {
+		data.ResponseTimeout = seconds(o.ResponseTimeout)
+	}
+	if o.AccessLog {
+		data.AccessLog = accessLog()
+	}
 	if o.Admin.IsValid() {
 		data.Admin = &o.Admin
 	}
@@ -68,15 +80,18 @@ func Envoy(c *affinity.Config, o EnvoyOptions) (string, error) {
 
 // envoyData is what envoy.yaml is filled with.
 type envoyData struct {
-	Admin         *netip.AddrPort
-	XDS           bool
-	Listeners     []envoyListener
-	Answers       string // YAML
-	Attempts      string // YAML
-	Hashes        []string
-	ServiceHeader string
-	Processor     *processor
-	Clusters      string // YAML; empty: none
+	Admin     *netip.AddrPort
+	XDS       bool
+	Listeners []envoyListener
+	Answers   string // YAML
+	AccessLog string // YAML; empty: none
+	// ResponseTimeout is a google.protobuf.Duration; empty: none.
+	ResponseTimeout string
+	Attempts        string // YAML
+	Hashes          []string
+	ServiceHeader   string
+	Processor       *processor
+	Clusters        string // YAML; empty: none
 }
 
 type envoyListener struct {

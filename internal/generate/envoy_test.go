@@ -21,7 +21,7 @@ func envoyDefaults() generate.EnvoyOptions {
 			return netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), app.Ports{}.Listen(gateway))
 		},
 		Admin:      netip.MustParseAddrPort("127.0.0.1:19000"),
-		Processors: []string{"127.0.0.1:9002"},
+		Processors: []string{"127.0.0.1:9002"}, ResponseTimeout: time.Minute,
 	}
 }
 
@@ -51,7 +51,7 @@ func TestEnvoy(t *testing.T) {
 		{"every kind of service", "testdata/everything.yaml", "testdata/envoy/everything.yaml", func(*generate.EnvoyOptions) {}},
 		{"a processor at a Unix socket", useCase, "testdata/envoy/socket.yaml", func(o *generate.EnvoyOptions) { o.Processors = []string{"unix:/run/remora/extproc.sock"} }},
 		{"services by xDS, two processors with TLS, everywhere", "testdata/everything.yaml", "testdata/envoy/xds.yaml", func(o *generate.EnvoyOptions) {
-			o.XDS = true
+			o.XDS, o.AccessLog, o.ResponseTimeout = true, true, 0
 			o.Processors = []string{"remora-0.example.com:9002", "[fd00::9]:9002"}
 			o.TLS = &generate.ProcessorTLS{CA: "testdata/ca.pem", Name: "remora.example.com"}
 			o.Admin = netip.AddrPort{}

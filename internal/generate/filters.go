@@ -46,6 +46,14 @@ func filters(o filterOptions) string {
 	})
 }
 
+// accessLog is accesslog.yaml: a line of JSON for each request (access_log of a listener), with the members of the gateway's access log
+// that Envoy can tell, as a YAML sequence.
+func accessLog() string {
+	return render("accesslog.yaml", struct{ Namespace, Service, Endpoint, Session string }{
+		extproc.MetadataNamespace, extproc.ServiceMetadata, extproc.EndpointMetadata, extproc.SessionMetadata,
+	})
+}
+
 // httpFilters is filters as nodes: each a mapping with the members "name" and "typed_config", and the comments that say why it is
 // there.
 func httpFilters(o filterOptions) []*yaml.Node { return sequence(filters(o)) }

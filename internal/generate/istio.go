@@ -24,7 +24,7 @@ const metricsPort = 9090
 // shutdownTimeout is how long a processor that was told to stop waits for requests in flight.
 const shutdownTimeout = 20 * time.Second
 
-// IstioOptions say what the objects do not. All fields but FailOpen, MessageTimeout and ListenerPorts must be set.
+// IstioOptions say what the objects do not. All fields but FailOpen, MessageTimeout, AccessLog and ListenerPorts must be set.
 type IstioOptions struct {
 	Namespace        string // of the processor
 	GatewayNamespace string // of the gateway's pods
@@ -32,6 +32,7 @@ type IstioOptions struct {
 	Replicas         int    // of the processor
 	FailOpen         bool   // without a processor, Istio's own routing goes on; otherwise requests get 503
 	MessageTimeout   time.Duration
+	AccessLog        bool // the gateway writes a line of JSON on its standard output for each request, beside what Istio has it write
 	// ListenerPorts is what the gateway's pods listen on, by the port of the Gateway's server, where it is not what istioctl's
 	// own ingress gateway has: 8080 for 80, 8443 for 443, the same for others.
 	ListenerPorts map[uint16]uint16

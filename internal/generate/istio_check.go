@@ -133,6 +133,7 @@ func (k *istioCheck) promotions() {
 // virtualService checks what Istio's Envoy would understand in another way than Remora, or do differently.
 func (k *istioCheck) virtualService(v resource.Object[*networkingv1.VirtualService]) {
 	k.visibility(v, v.Value.Spec.ExportTo)
+	k.timeouts(v)
 	for i, rule := range v.Value.Spec.Http {
 		field := fmt.Sprintf("spec.http[%d]", i)
 		for j, m := range rule.GetMatch() {
@@ -168,6 +169,26 @@ func (k *istioCheck) visibility(o objectAt, exportTo []string) {
 		k.add(o.At(diag.Error, "spec.exportTo", fmt.Sprintf("Istio looks at it for a gateway in %s, and Remora for one in %s: they could come to different services", k.options.GatewayNamespace, istio.DefaultNamespace),
 			`leave exportTo away, or write "*"`))
 	}
+}
+
+// timeouts tells of rules by which a request to a replica that hangs waits as long as Istio lets a stream rest. Those with weights have a route
+// of Remora's own.
+func (k *istioCheck) timeouts(v resource.Object[*networkingv1.VirtualService]) {
+	var without []string
+	for i, rule := range v.Value.Spec.Http {
+		if len(rule.GetRoute()) == 1 && rule.GetTimeout() == nil && rule.GetRetries().GetPerTryTimeout() == nil {
+			without = append(without, fmt.Sprintf("spec.http[%d]", i))
+		}
+	}
+	if len(without) == 0 {
+		return
+	}
+	what := "has neither timeout nor retries.perTryTimeout"
+	if n := len(without); n > 1 {
+		what = fmt.Sprintf("has neither timeout nor retries.perTryTimeout, as %d more", n-1)
+	}
+	k.add(v.At(diag.Warning, without[0], what+": a request to a replica that hangs waits for 5 minutes, where remora serve answers 504 after one",
+		"write retries: {attempts: 2, perTryTimeout: 60s, retryOn: \"connect-failure,refused-stream,unavailable\"}; it is the time until the response begins, and cuts no stream"))
 }
 
 // retries checks a retry policy that takes the place of Istio's own.

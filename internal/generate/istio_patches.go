@@ -33,6 +33,9 @@ func (w *workload) envoyFilter(c *affinity.Config, o *IstioOptions) envoyFilter 
 	p.add("retries", nil)
 	p.add("attempts", attemptFilters(sessionHeaders(p.config)))
 	p.add("answers", answers(o.FailOpen))
+	if o.AccessLog {
+		p.add("accesslog", accessLog())
+	}
 	p.splits()
 	if o.Replicas > 1 {
 		p.add("processors", o.host())

@@ -10,7 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-//go:embed answers.yaml attempts.yaml clusters.yaml envoy.yaml envoygateway.yaml filters.yaml istio.yaml istio_patches.yaml
+//go:embed accesslog.yaml answers.yaml attempts.yaml clusters.yaml envoy.yaml envoygateway.yaml filters.yaml istio.yaml istio_patches.yaml
 var texts embed.FS
 
 // templates are YAML with holes in it, so that what is printed can be read in them, comments and all.

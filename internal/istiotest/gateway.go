@@ -10,8 +10,7 @@ import (
 
 // Gateway is an Envoy that gets its configuration as the ingress gateway of a mesh does.
 type Gateway struct {
-	Addr  string // ip:port where it stands for the Gateway's port 80
-	Admin string // ip:port of Envoy's admin API
+	*envoytest.Envoy // Addr is where it stands for the Gateway's port 80
 
 	xds *xds
 }
@@ -46,9 +45,8 @@ func Start(t testing.TB, m *Mesh) *Gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := envoytest.Start(t, fmt.Sprintf(bootstrap, nodeID, port))
+	g.Envoy = envoytest.Start(t, fmt.Sprintf(bootstrap, nodeID, port))
 	g.xds.await(t, versions)
-	g.Addr, g.Admin = e.Addr, e.Admin
 	return g
 }
 

@@ -44,7 +44,7 @@ type Mode struct {
 	ResponseTrailers bool
 }
 
-// Metadata is one value of Envoy's dynamic metadata. The values of a message have different namespaces.
+// Metadata is one value of Envoy's dynamic metadata. Those of one namespace follow each other in a message.
 type Metadata struct{ Namespace, Key, Text string }
 
 // Immediate makes Envoy answer the request itself.
@@ -67,6 +67,9 @@ var numbers = [...]protowire.Number{
 }
 
 const immediateNumber = 7
+
+// decided is a guess at the bytes of a namespace's metadata: of those that say a decision.
+const decided = 200
 
 // Append appends the message.
 func (r *Response) Append(to []byte) []byte {
@@ -146,14 +149,16 @@ func (r *Response) appendMetadata(to []byte) []byte {
 		return to
 	}
 	to, at := begin(to, 8, 0)
-	for i := range r.Metadata {
-		m := &r.Metadata[i]
+	for rest := r.Metadata; len(rest) > 0; {
 		var entry, value, inner mark
+		namespace := rest[0].Namespace
 		to, entry = begin(to, 1, 0)
-		to = appendString(to, 1, m.Namespace)
-		to, value = begin(to, 2, 0)
-		to, inner = begin(to, 5, 0)
-		to = appendText(to, m.Key, m.Text)
+		to = appendString(to, 1, namespace)
+		to, value = begin(to, 2, decided)
+		to, inner = begin(to, 5, decided)
+		for ; len(rest) > 0 && rest[0].Namespace == namespace; rest = rest[1:] {
+			to = appendText(to, rest[0].Key, rest[0].Text)
+		}
 		to = end(end(end(to, inner), value), entry)
 	}
 	return end(to, at)

@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -250,7 +251,10 @@ func (r *Response) message() *extprocv3.ProcessingResponse {
 		if m.DynamicMetadata == nil {
 			m.DynamicMetadata = &structpb.Struct{Fields: map[string]*structpb.Value{}}
 		}
-		m.DynamicMetadata.Fields[d.Namespace] = structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{d.Key: structpb.NewStringValue(d.Text)}})
+		if m.DynamicMetadata.Fields[d.Namespace] == nil {
+			m.DynamicMetadata.Fields[d.Namespace] = structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{}})
+		}
+		m.DynamicMetadata.Fields[d.Namespace].GetStructValue().Fields[d.Key] = structpb.NewStringValue(d.Text)
 	}
 	return m
 }
@@ -298,7 +302,9 @@ func randomResponse(random *rand.Rand) *Response {
 		}
 	}
 	for i := range random.IntN(3) {
-		r.Metadata = append(r.Metadata, Metadata{strings.Repeat("x", i+1), "k" + word(), word()})
+		for j := range 1 + random.IntN(3) {
+			r.Metadata = append(r.Metadata, Metadata{strings.Repeat("x", i+1), fmt.Sprint("k", j, word()), word()})
+		}
 	}
 	return r
 }
