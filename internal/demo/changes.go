@@ -115,7 +115,7 @@ func restart(ctx context.Context, t *tour) error {
 }
 
 // idleTries is how often the step about the idle time is begun anew when this machine was too busy for a user to call in time.
-const idleTries = 5
+const idleTries = 10
 
 func expiry(ctx context.Context, t *tour) error {
 	t.note("idleTimeout: %s in the AffinityPolicy, for this step only: the default, 60s, is long to watch", t.idle)

@@ -34,10 +34,19 @@ const broken = "broken"
 
 func TestMain(m *testing.M) {
 	if how := os.Getenv(asProgram); how != "" {
-		if args := os.Args[1:]; how == broken && args[0] == "backend" {
+		args, env := os.Args[1:], cli.Process()
+		if how == broken && args[0] == "backend" {
 			args[slices.Index(args, "--service")+1] = "backend-9"
 		}
-		os.Exit(cli.Main("v0.0.0-test", os.Args[1:], cli.Process()))
+		var printed bytes.Buffer
+		if args[0] == "generate" {
+			env.Stdout = &printed
+		}
+		status := cli.Main("v0.0.0-test", args, env)
+		if _, err := io.WriteString(os.Stdout, envoytest.Patient(printed.String())); err != nil {
+			os.Exit(1)
+		}
+		os.Exit(status)
 	}
 	os.Exit(m.Run())
 }

@@ -16,9 +16,9 @@ import (
 
 const (
 	// startLimit is how long a process may take until it is ready.
-	startLimit = 15 * time.Second
+	startLimit = time.Minute
 	// stopLimit is how long a process may take to end in order; then it is killed.
-	stopLimit = 5 * time.Second
+	stopLimit = 20 * time.Second
 	// pollEvery is the pause between two looks at something that tells nobody when it happens.
 	pollEvery = 10 * time.Millisecond
 )
