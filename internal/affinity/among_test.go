@@ -1,6 +1,8 @@
 package affinity_test
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -77,4 +79,32 @@ func TestARequestMayBeRestrictedToSomeEndpoints(t *testing.T) {
 	e.Drain(all[3], true, at)
 	is("a draining endpoint has its sessions still", ask(all[3]), affinity.SessionExisting, all[3])
 	none("and gets no session of another user", askAs("bob", all[3]))
+}
+
+// TestSubstitutesAreWhereMovesGo holds the list of substitutes against what moves do: from the first endpoint to the second, and on.
+func TestSubstitutesAreWhereMovesGo(t *testing.T) {
+	e := with(t, affinity.Options{}, func(c *affinity.Config) { c.Services[0].LoadBound = 1000 }) // moves change the load
+	for n := range 50 {
+		dec := new(affinity.Decision)
+		e.Decide(&affinity.Request{Request: route.Request{
+			Port: 80, Path: "/", Headers: []route.Header{{Name: "target", Value: "backend-1"}, {Name: "x-user", Value: fmt.Sprint("user-", n)}},
+		}}, dec, someday)
+		if !dec.Problem.IsZero() {
+			t.Fatal(dec.Problem)
+		}
+		at := someday.Add(time.Duration(n) * time.Hour) // endpoints that were moved away from are back
+		listed := e.Substitutes(nil, dec, 10, at)
+		if two := e.Substitutes(nil, dec, 2, at); !slices.Equal(two, listed[:2]) {
+			t.Errorf("the first two are %v, and of all %v", two, listed)
+		}
+		if len(listed) != 3 {
+			t.Fatalf("%d substitutes of four endpoints, want three", len(listed))
+		}
+		for _, want := range listed {
+			if e.Move(dec, at); dec.Endpoint != want {
+				t.Fatalf("user %d moves to %v, want %v", n, dec.Endpoint, want)
+			}
+		}
+		e.Release(dec, at)
+	}
 }

@@ -237,6 +237,25 @@ func (e *Engine) Move(dec *Decision, now session.Instant) {
 	dec.open = true
 }
 
+// Substitutes appends to the endpoints that a proxy may try, in this order, when dec.Endpoint cannot be reached: at most n, those that Move
+// would go to. dec must be open. The session goes to one of them only when Served says that it was used.
+func (e *Engine) Substitutes(to []*Endpoint, dec *Decision, n int, now session.Instant) []*Endpoint {
+	var tried [8]*Endpoint
+	l := limits{tried: append(append(tried[:0], dec.limits.tried...), dec.Endpoint), among: dec.limits.among}
+	key, bound := uint64(dec.key), dec.Service.LoadBound
+	if dec.Session == SessionNone {
+		key, bound = mix(e.ticket.Add(1)), math.Inf(1)
+	}
+	for range n {
+		ep := dec.Service.place(e.store, key, &l, bound, now)
+		if ep == nil {
+			break
+		}
+		to, l.tried = append(to, ep), append(l.tried, ep)
+	}
+	return to
+}
+
 // unsaid remembers what the endpoint of a decision that did not reach it has yet to hear.
 func (e *Engine) unsaid(svc *Service, key session.Key, ep session.EndpointID, state SessionState, now session.Instant) {
 	if state != SessionNew && state != SessionMoved {

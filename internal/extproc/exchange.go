@@ -39,6 +39,7 @@ type exchange struct {
 	heldBytes int64         // as Server.held counts them
 	reply     wire.Response // the answer that is made
 	text      []byte        // what strings of reply alias
+	picked    string        // one of them: the endpoints that an endpoint picker names
 	out       []byte        // where answers go
 }
 

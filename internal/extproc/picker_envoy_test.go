@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -20,7 +21,7 @@ import (
 // poolExample is the Envoy of the manual that stands as a gateway with an InferencePool.
 func poolExample(t *testing.T) string {
 	t.Helper()
-	text, err := os.ReadFile("../../examples/inference-pool/envoy.yaml")
+	text, err := os.ReadFile("../../examples/inference-pool/envoy/envoy.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,13 +35,19 @@ func TestTheInferencePoolsExampleIsAcceptedByEnvoy(t *testing.T) {
 // newPool is the example of an InferencePool: Envoy, Remora as its endpoint picker, and three replicas that say who they are.
 func newPool(t *testing.T, change ...string) (d *door, addrs []string) {
 	t.Helper()
+	return newPoolOf(t, func(_ int, h http.Handler) string { return replica(t, h.ServeHTTP) }, change...)
+}
+
+// newPoolOf is newPool with replicas that the test starts.
+func newPoolOf(t *testing.T, start func(i int, h http.Handler) (addr string), change ...string) (d *door, addrs []string) {
+	t.Helper()
 	for i := range 3 {
-		addrs = append(addrs, replica(t, func(w http.ResponseWriter, r *http.Request) {
+		addrs = append(addrs, start(i, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			n, _ := io.Copy(io.Discard, r.Body)
 			fmt.Fprintf(w, "%s %s %s %d of %d", addrs[i], r.Header.Get("X-User"), r.Header.Get("X-Remora-Session"), n, r.ContentLength)
-		}))
+		})))
 	}
-	set, _, list := (&config.Loader{Paths: []string{"../../examples/inference-pool/pool.yaml"}}).Load()
+	set, _, list := (&config.Loader{Paths: []string{"../../examples/inference-pool"}}).Load()
 	if list.HasErrors() {
 		t.Fatal(list)
 	}
@@ -166,6 +173,47 @@ func TestAPoolsSubsetHint(t *testing.T) {
 	}
 	if got := d.prompt(t, "ann", "x-subset", "127.0.0.1:1"); got.status != http.StatusServiceUnavailable || !strings.Contains(got.body, `"no_endpoint"`) {
 		t.Errorf("restricted to nobody got %+v", got)
+	}
+}
+
+// TestAPoolsReplicaThatDiesFailsNoRequest has a replica that is gone while its address is still among those of the pool.
+func TestAPoolsReplicaThatDiesFailsNoRequest(t *testing.T) {
+	var stop [3]func()
+	d, addrs := newPoolOf(t, func(i int, handler http.Handler) string {
+		server := httptest.NewServer(handler)
+		t.Cleanup(server.Close)
+		stop[i] = server.Close
+		return server.Listener.Addr().String()
+	})
+	at := map[string][]string{}
+	for i := range 30 {
+		user := fmt.Sprint("user-", i)
+		got := d.prompt(t, user, "", "")
+		at[got.addr] = append(at[got.addr], user)
+	}
+	dead := addrs[0]
+	stop[0]()
+	if len(at[dead]) == 0 {
+		t.Fatalf("nobody is at %s: %v", dead, at)
+	}
+	for _, user := range at[dead] {
+		first := d.prompt(t, user, "", "")
+		if first.status != http.StatusOK || first.addr == dead {
+			t.Fatalf("%s got %+v, want another replica's answer", user, first)
+		}
+		for _, told := range []string{"moved", "existing"} {
+			if next := d.prompt(t, user, "", ""); next.addr != first.addr || next.told != told {
+				t.Errorf("%s then got %+v, want %s at %s", user, next, told, first.addr)
+			}
+		}
+	}
+	if n := d.diverted(affinity.Fallback, affinity.Followed); n != uint64(len(at[dead])) {
+		t.Errorf("%d requests were counted, want %d", n, len(at[dead]))
+	}
+	for _, user := range append(at[addrs[1]], at[addrs[2]]...) {
+		if got := d.prompt(t, user, "", ""); got.told != "existing" {
+			t.Errorf("%s, who was at another replica, got %+v", user, got)
+		}
 	}
 }
 

@@ -136,15 +136,30 @@ func (x *exchange) setPicked() {
 		x.set(dec.Service.SessionHeader, dec.Session.String())
 	}
 	if x.modes.request == wire.FullDuplexStreamed {
-		x.set(PickedKey, dec.Endpoint.Addr)
+		x.pickList()
+		x.set(PickedKey, x.picked)
 	}
+}
+
+// maxSubstitutes is how many more endpoints an endpoint picker names: as many as the retries of the gateway's example.
+const maxSubstitutes = 2
+
+// pickList makes the list of endpoints to try, ip:port,ip:port.
+func (x *exchange) pickList() {
+	var others [maxSubstitutes]*affinity.Endpoint
+	at := len(x.text)
+	x.text = append(x.text, x.dec.Endpoint.Addr...)
+	for _, ep := range x.s.engine.Substitutes(others[:0], &x.dec, maxSubstitutes, x.s.now()) {
+		x.text = append(append(x.text, ','), ep.Addr...)
+	}
+	x.picked = x.keep(at)
 }
 
 // addPick adds the metadata that says where the request goes.
 func (x *exchange) addPick(how passing) {
 	r := &x.reply
 	if how == passPicked {
-		r.Metadata = append(r.Metadata, wire.Metadata{Namespace: pickedNamespace, Key: PickedKey, Text: x.dec.Endpoint.Addr})
+		r.Metadata = append(r.Metadata, wire.Metadata{Namespace: pickedNamespace, Key: PickedKey, Text: x.picked})
 	}
 	at := len(x.text)
 	x.text = appendPick(x.text, x.dec.Pick())
