@@ -86,7 +86,7 @@ func (s *source) load(ctx context.Context) *Loaded {
 	}
 	set, sources, diagnostics := s.loader.Load()
 	if diagnostics.HasErrors() {
-		return &Loaded{Sources: sources, Diagnostics: diagnostics}
+		return &Loaded{Sources: sources, Diagnostics: s.andErrorsOf(set, diagnostics)}
 	}
 	if err := s.resolve(ctx, config.DNSNames(set), dnsPatience); err != nil {
 		diagnostics.Add(*err)
@@ -96,6 +96,19 @@ func (s *source) load(ctx context.Context) *Loaded {
 	l.Sources, l.Diagnostics = sources, slices.Concat(diagnostics, l.Diagnostics)
 	l.Diagnostics.Sort()
 	return l
+}
+
+// andErrorsOf adds to what kept objects out of a set what is wrong with the others, so that one mistake does not hide them. Warnings may
+// be about objects that were kept out, and stay away.
+func (s *source) andErrorsOf(set *resource.Set, found diag.List) diag.List {
+	_, all := config.Compile(set, s.options)
+	for _, d := range all {
+		if d.Severity == diag.Error {
+			found.Add(d)
+		}
+	}
+	found.Sort()
+	return found
 }
 
 // resolve asks DNS for the hosts that are new.

@@ -27,7 +27,7 @@ demo, however it ends.
 Exit status: 0 when every check held, 1 when one did not or something could not be started.`,
 		Example: `  remora demo
   remora demo --once
-  remora demo --envoy .cache/bin/envoy
+  remora demo --envoy .cache/envoy-1.40.0/envoy/_bin/envoy
   remora demo --port 18080 --admin-port 19901 --backend-port 18081`,
 		Args: noArgs,
 	}

@@ -127,7 +127,7 @@ func explainOnPaper(ctx context.Context, version string, env Env, source *source
 	}
 	printDiagnostics(env.Stderr, loaded.Diagnostics)
 	if loaded.Snapshot == nil {
-		return nil, errInvalid
+		return nil, fmt.Errorf("%w%s", errInvalid, istioHint(loaded.Diagnostics))
 	}
 	now := time.Now()
 	engine, err := loaded.Paper(now, hashKeyFile)

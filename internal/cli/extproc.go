@@ -26,8 +26,8 @@ const maxProcessorRequests = 1 << 20
 const extprocLong = `Run the external processor for Envoy from YAML, or from the objects of a Kubernetes cluster.
 
 Envoy moves the bytes and asks here, by gRPC (envoy.service.ext_proc.v3), where each request goes; the decisions are the
-gateway's. The filter sends the request's headers and its buffered body, and nothing of the response; docs/envoy.md has a
-complete configuration of an Envoy. 'remora serve --extproc' runs the gateway beside it, on the same sessions.
+gateway's. 'remora generate' prints how the Envoy is to be configured: a complete configuration of one, or what a gateway of Istio's
+or of Envoy Gateway needs; docs/envoy.md says why. 'remora serve --extproc' runs the gateway beside it, on the same sessions.
 
 PATH, --kubernetes, reloading, sessions and signals are as with remora serve. On SIGTERM Envoys are told to connect elsewhere, and requests
 in flight keep their sessions until they end, for at most --shutdown-timeout.
@@ -85,7 +85,7 @@ func (pf *processorFlags) add(cmd *cobra.Command, p *app.Processor) {
 	f := cmd.Flags()
 	f.Uint16Var(&p.Config.Port, pf.named("gateway-port"), 80, "port of the Gateway's server that Envoy's requests belong to, where the filter's gRPC metadata x-remora-port does not say")
 	f.StringVar(&p.Config.EndpointHeader, pf.named("endpoint-header"), extproc.EndpointHeader, "header that tells Envoy the endpoint, in lower case: the one that its filter stateful_session reads")
-	f.StringVar(&pf.format, pf.named("endpoint-format"), "base64", "how that header says the endpoint: base64 of ip:port, for Envoy's filter stateful_session, or plain, for its load balancing policy override_host")
+	f.StringVar(&pf.format, pf.named("endpoint-format"), "base64", "how the header of --"+pf.prefix+"endpoint-header says the endpoint: base64 of ip:port, for Envoy's filter stateful_session, or plain, for its load balancing policy override_host")
 	pf.draining = addDraining(cmd, pf.named("draining"))
 	f.StringVar(&p.TLS.Cert, pf.named("tls-cert"), "", "PEM file with the certificate that Envoys are shown, and those between it and its authority (default: no TLS)")
 	f.StringVar(&p.TLS.Key, pf.named("tls-key"), "", "PEM file with the certificate's private key")

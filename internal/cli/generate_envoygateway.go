@@ -33,7 +33,7 @@ func newGenerateEnvoyGateway(env Env) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&o.Gateway, "gateway", "", "name of the Gateway (gateway.networking.k8s.io)")
 	f.StringVar(&o.Namespace, "namespace", "default", "namespace of the Gateway")
-	f.StringVar(&o.Service, "service", "remora", "Service of the processor, in that namespace")
+	f.StringVar(&o.Service, "service", "remora", "name of the processor's Service, in the Gateway's namespace; its port is 9002")
 	f.BoolVar(&o.FailOpen, "fail-open", false, "without a processor, let requests go on by the routes alone (default: they fail)")
 	f.DurationVar(&o.MessageTimeout, "message-timeout", time.Second, "time for an answer of the processor, 10ms to 1m")
 	required(cmd, "filename", "the configuration")

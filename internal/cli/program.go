@@ -126,5 +126,5 @@ func oneOf(flag, value string, allowed ...string) error {
 
 // addFiles adds -f, the sources of the configuration.
 func addFiles(cmd *cobra.Command, files *[]string) {
-	cmd.Flags().StringArrayVarP(files, "filename", "f", nil, "file or folder with the configuration; repeatable")
+	cmd.Flags().StringArrayVarP(files, "filename", "f", nil, "file with the configuration, folder with such files (.yaml, .yml, .json; not those of sub-folders), or - for standard input; repeatable")
 }

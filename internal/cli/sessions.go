@@ -88,7 +88,7 @@ sessions, gets no new one); or unhealthy (could not be connected to, gets no new
 		Args:    noArgs,
 	}
 	output := addOutput(cmd)
-	cmd.Flags().StringVar(&service, "service", "", "only this service")
+	cmd.Flags().StringVar(&service, "service", "", "only this service: its name, or a beginning of it that fits no other")
 	cmd.RunE = runs(func(cmd *cobra.Command, _ []string) error {
 		client, err := g.client()
 		if err != nil {
@@ -283,7 +283,7 @@ func waitDrained(ctx context.Context, env Env, client *admin.Client, endpoint st
 
 // addService adds --service, which is needed.
 func addService(cmd *cobra.Command, service *string) {
-	cmd.Flags().StringVar(service, "service", "", "name of the service, or the beginning of it (required)")
+	cmd.Flags().StringVar(service, "service", "", "name of the service, or a beginning of it that fits no other (required)")
 	required(cmd, "service", "the service")
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/remora-proxy/remora/internal/config"
 	"github.com/remora-proxy/remora/internal/diag"
+	"github.com/remora-proxy/remora/internal/istio"
 )
 
 func newValidate(version string, env Env) *cobra.Command {
@@ -52,7 +53,7 @@ Exit status: 0 valid, warnings included; 1 invalid, or with --strict a warning; 
 		errs, warnings := countFindings(loaded.Diagnostics)
 		switch {
 		case errs > 0:
-			return fmt.Errorf("invalid: %s and %s", counted(errs, "error"), counted(warnings, "warning"))
+			return fmt.Errorf("invalid: %s and %s%s", counted(errs, "error"), counted(warnings, "warning"), istioHint(loaded.Diagnostics))
 		case strict && warnings > 0:
 			return fmt.Errorf("%s, and --strict allows none", counted(warnings, "warning"))
 		}
@@ -72,6 +73,23 @@ func printDiagnostics(w io.Writer, l diag.List) {
 	for _, d := range l {
 		fmt.Fprintln(w, d)
 	}
+}
+
+// istioHint says how many errors there would not be with --istio.
+func istioHint(l diag.List) string {
+	n := 0
+	for _, d := range l {
+		if d.Severity == diag.Error && strings.Contains(d.Remedy, istio.ProxiedRemedy) {
+			n++
+		}
+	}
+	switch n {
+	case 0:
+		return ""
+	case 1:
+		return "; one error is about what Istio's proxies do by themselves: where they forward the requests, add --istio"
+	}
+	return fmt.Sprintf("; %d errors are about what Istio's proxies do by themselves: where they forward the requests, add --istio", n)
 }
 
 // errInvalid is the error of a command that cannot do its work with an invalid configuration, whose findings it has printed.

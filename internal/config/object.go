@@ -13,6 +13,7 @@ import (
 
 	"github.com/remora-proxy/remora/api/v1alpha1"
 	"github.com/remora-proxy/remora/internal/diag"
+	"github.com/remora-proxy/remora/internal/istio"
 )
 
 // object takes one object into the set, leaves it out, or refuses it.
@@ -108,7 +109,7 @@ func (ld *load) other(path string, n *node, apiVersion, kind string, named *use)
 		case group == gatewayGroup || group == envoyGroup:
 			remedy += "; behind Envoy Gateway's Envoy, give --envoy-gateway"
 		default:
-			remedy += "; behind Istio's Envoy, give --istio"
+			remedy += istio.ProxiedRemedy
 		}
 		refuse("kind", fmt.Sprintf("%s (%s) is not supported yet", abbreviated(kind), abbreviated(apiVersion)), remedy)
 	default:

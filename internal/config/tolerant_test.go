@@ -62,7 +62,7 @@ func TestOneBrokenObjectDoesNotFreezeTheOthers(t *testing.T) {
 	}
 	for name, steps := range map[string][]step{
 		"an object that has never been valid is left out": {
-			{"broken from the start", []string{aGateway, virtualService("a", "a.com"), faulty(virtualService("b", "b.com"))}, "a.com", 1, "VirtualService shop/b: spec.http[0].fault: fault is not supported; remove it: Remora refuses what it would have to ignore; behind Istio's Envoy, give --istio; until then the object is left out"},
+			{"broken from the start", []string{aGateway, virtualService("a", "a.com"), faulty(virtualService("b", "b.com"))}, "a.com", 1, "VirtualService shop/b: spec.http[0].fault: fault is not supported; remove it: Remora refuses what it would have to ignore; or, where Istio's Envoy forwards the requests, give --istio (validate, explain, extproc); until then the object is left out"},
 			{"mended", []string{aGateway, virtualService("a", "a.com"), virtualService("b", "b.com")}, "a.com b.com", 0, ""},
 		},
 		"the last valid version stands in for an invalid one": {

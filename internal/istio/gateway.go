@@ -74,7 +74,7 @@ func (c *compiler) readServer(g *gateway, field string, in *networking.Server) *
 		refuse(field+".port.protocol", "the server has no protocol", "write protocol: HTTP")
 	case "HTTPS", "HTTP2", "GRPC", "GRPC-WEB":
 		if !c.proxied {
-			refuse(field+".port.protocol", fmt.Sprintf("protocol %s is not supported", protocol), "HTTP is; remove the server or change its protocol"+proxiedRemedy)
+			refuse(field+".port.protocol", fmt.Sprintf("protocol %s is not supported", protocol), "HTTP is; remove the server or change its protocol"+ProxiedRemedy)
 		}
 	case "TLS", "TCP", "MONGO", "MYSQL", "REDIS":
 		refuse(field+".port.protocol", fmt.Sprintf("protocol %s is not supported", protocol), "HTTP is; remove the server or change its protocol")

@@ -169,8 +169,8 @@ func byAge[T metav1.Object](objects []resource.Object[T]) []resource.Object[T] {
 	return sorted
 }
 
-// proxiedRemedy is what else can be done about what Options.Proxied accepts.
-const proxiedRemedy = "; behind Istio's Envoy, give --istio"
+// ProxiedRemedy is what else can be done about what Options.Proxied accepts, after the remedy without it.
+const ProxiedRemedy = "; or, where Istio's Envoy forwards the requests, give --istio (validate, explain, extproc)"
 
 // refuseUnsupported reports every field that is set and that nothing here reads.
 func (c *compiler) refuseUnsupported() {
@@ -178,7 +178,7 @@ func (c *compiler) refuseUnsupported() {
 		for _, f := range unsupported(m, c.proxied) {
 			remedy := "remove it: Remora refuses what it would have to ignore"
 			if f.byProxy {
-				remedy += proxiedRemedy
+				remedy += ProxiedRemedy
 			}
 			c.errorAt(o, f.path, fmt.Sprintf("%s is not supported", f.name), remedy)
 		}
