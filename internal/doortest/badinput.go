@@ -17,7 +17,7 @@ import (
 )
 
 // patience is how long the suite waits for what must happen.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // maxBody is the limit on bodies that are read, in the configuration of the suite.
 const maxBody = 32 << 10
