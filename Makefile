@@ -1,7 +1,7 @@
 # Everything runs with Go and make. Only `make test` (a C compiler for the race detector, Python's pip for Envoy, buildah and a registry
 # for the image) and `make bench` (the proxies to compare with) install Debian packages, and only those that are missing.
 .DEFAULT_GOAL := build
-.PHONY: build image push program-for-image test test-image test-kubernetes envoy helm controlplane generate generated lint vet fmt demo demo-envoy bench bench-core bench-processor fuzz clean help
+.PHONY: build metrics-adapter image-metrics-adapter image push program-for-image test test-image test-kubernetes envoy helm controlplane generate generated lint vet fmt demo demo-envoy bench bench-core bench-processor fuzz clean help
 
 GO       ?= go
 ARGS     ?=
@@ -23,6 +23,11 @@ CONTROLPLANE := .cache/controlplane-$(KUBERNETES)
 CONTROLPLANE_VERSION := $(foreach set,gitVersion=v$(KUBERNETES) \
 	gitMajor=$(word 1,$(subst ., ,$(KUBERNETES))) gitMinor=$(word 2,$(subst ., ,$(KUBERNETES))),-X k8s.io/component-base/version.$(set))
 
+# A module of its own, whose dependencies take minutes to compile: all that looks at it uses one build of them.
+ADAPTER     := cmd/remora-metrics-adapter
+ADAPTER_IMAGE ?= remora-metrics-adapter:latest
+ADAPTER_ENV := CGO_ENABLED=0 GOFLAGS='-trimpath -buildvcs=false'
+
 build: ## build bin/remora, a static binary
 	CGO_ENABLED=0 $(GO) build $(STATIC) -o bin/remora ./cmd/remora
 
@@ -38,13 +43,22 @@ program-for-image:
 	CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) $(GO) build $(STATIC) -o bin/linux-$(ARCH)/remora ./cmd/remora
 	@chmod 755 bin/linux-$(ARCH)/remora
 
+metrics-adapter: ## build bin/remora-metrics-adapter, which autoscaling by live sessions needs (docs/kubernetes.md)
+	cd $(ADAPTER) && $(ADAPTER_ENV) $(GO) build -ldflags '-s -w' -o ../../bin/remora-metrics-adapter .
+
+image-metrics-adapter: ## build its image, ADAPTER_IMAGE (remora-metrics-adapter:latest)
+	@[ -n '$(BUILDER)' ] || { echo "error: there is no docker, podman or buildah; install one, or name another with BUILDER=" >&2; exit 1; }
+	cd $(ADAPTER) && $(ADAPTER_ENV) GOOS=linux GOARCH=$(ARCH) $(GO) build -ldflags '-s -w' -o ../../bin/linux-$(ARCH)-adapter/remora-metrics-adapter .
+	@chmod 755 bin/linux-$(ARCH)-adapter/remora-metrics-adapter
+	$(BUILDER) build --platform linux/$(ARCH) -f $(ADAPTER)/Dockerfile -t $(ADAPTER_IMAGE) bin/linux-$(ARCH)-adapter
+
 demo: build ## the use case on real processes; ARGS=--once ends after the tour
 	@bin/remora demo $(ARGS)
 
 demo-envoy: build envoy ## the same with a real Envoy that asks Remora, in place of Remora's own gateway
 	@bin/remora demo --envoy .cache/envoy-1.40.0/envoy/_bin/envoy $(ARGS)
 
-test: lint vet envoy controlplane helm generated ## lint, vet and all tests with the race detector
+test: lint vet envoy controlplane helm metrics-adapter generated ## lint, vet and all tests with the race detector
 	@tools/apt-install '$(CC)=gcc libc6-dev' $(REGISTRY)
 	$(GO) test -race -timeout 15m $$($(GO) list ./... | grep -v /internal/clustertest$$)
 	@$(MAKE) --no-print-directory test-kubernetes
@@ -90,6 +104,7 @@ generated: .cache/bin/controller-gen ## check that what is made from the types i
 
 lint: $(LINTER) ## the linters of .golangci.yml, at the version in tools/go.mod
 	$(LINTER) run --allow-parallel-runners ./...
+	cd $(ADAPTER) && $(ADAPTER_ENV) ../../$(LINTER) run --allow-parallel-runners ./...
 
 # Built from source once for each version; about five minutes on a machine whose build cache is empty.
 $(LINTER): tools/go.mod tools/go.sum
@@ -100,6 +115,7 @@ $(LINTER): tools/go.mod tools/go.sum
 vet: ## go vet, for this system and for macOS
 	$(GO) vet ./...
 	GOOS=darwin CGO_ENABLED=0 $(GO) vet ./...
+	cd $(ADAPTER) && $(ADAPTER_ENV) $(GO) vet ./...
 
 fmt: $(LINTER) ## format all Go files
 	$(LINTER) fmt ./...

@@ -79,7 +79,8 @@ func (g *gate) apply(t *testing.T, addresses ...string) {
 	t.Helper()
 	var endpoints []affinity.EndpointConfig
 	for _, addr := range addresses {
-		endpoints = append(endpoints, affinity.EndpointConfig{Addr: addr, Name: map[string]string{addr1: "backend-1-a", addr2: "backend-1-b"}[addr]})
+		name := map[string]string{addr1: "backend-1-a", addr2: "backend-1-b"}[addr]
+		endpoints = append(endpoints, affinity.EndpointConfig{Addr: addr, Name: name, Incarnation: "of " + name})
 	}
 	snapshot, err := affinity.Compile(affinity.Config{
 		Routes: route.Config{Listeners: []route.Listener{{Port: 80, Hosts: []route.VirtualHost{{
@@ -146,6 +147,40 @@ func TestASessionIsFoundByUserAndShortServiceName(t *testing.T) {
 	must(t, err)
 	if got.Service != fullName || got.Endpoint != at || !got.Expires.Equal(g.now().Add(time.Minute)) {
 		t.Errorf("the session is %+v, bound to %s", got, at)
+	}
+}
+
+func TestLiveSessionsAreToldByEndpointAndIncarnation(t *testing.T) {
+	for name, change := range map[string]func(*admin.Config){
+		"by the admin API":              func(*admin.Config) {},
+		"by the address for monitoring": func(c *admin.Config) { c.Monitoring = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newGate(t, change)
+			want := map[string]int{addr1: 0, addr2: 0}
+			for _, user := range []string{"ann", "bob", "cid", "dan", "eve"} {
+				want[g.hit(t, user, false).Endpoint.Addr]++
+			}
+			got, err := g.client.Live(t.Context())
+			must(t, err)
+			for _, ep := range got {
+				if ep.Service != fullName || ep.Incarnation != "of "+ep.Name || ep.Sessions != want[ep.Addr] {
+					t.Errorf("%+v, want %d sessions", ep, want[ep.Addr])
+				}
+				delete(want, ep.Addr)
+			}
+			if len(want) > 0 {
+				t.Errorf("nothing is told of %v", want)
+			}
+			g.pass(time.Minute)
+			got, err = g.client.Live(t.Context())
+			must(t, err)
+			for _, ep := range got {
+				if ep.Sessions != 0 {
+					t.Errorf("after the idle minute: %+v", ep)
+				}
+			}
+		})
 	}
 }
 
@@ -560,7 +595,9 @@ func TestAnAddressForMonitoringHasNothingElse(t *testing.T) {
 		{http.MethodHead, "/metrics", "", http.StatusOK},
 		{http.MethodGet, "/readyz", "", http.StatusOK},
 		{http.MethodGet, "/healthz", "", http.StatusOK},
+		{http.MethodGet, admin.PathLive, "", http.StatusOK},
 		{http.MethodPost, "/metrics", "", http.StatusMethodNotAllowed},
+		{http.MethodGet, admin.PathLive, "attacker.example", http.StatusForbidden},
 		{http.MethodGet, "/metrics", "attacker.example", http.StatusForbidden},
 		{http.MethodGet, admin.PathStatus, "", http.StatusNotFound},
 		{http.MethodGet, admin.PathEndpoints, "", http.StatusNotFound},

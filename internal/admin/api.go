@@ -11,6 +11,7 @@ import (
 const (
 	PathStatus      = "/api/v1/status"
 	PathEndpoints   = "/api/v1/endpoints"       // GET ?service=
+	PathLive        = "/api/v1/endpoints/live"  // GET; for monitoring too
 	PathDrain       = "/api/v1/endpoints/drain" // POST DrainRequest
 	PathDrainWait   = "/api/v1/endpoints/wait"  // GET ?endpoint=&timeout=
 	PathSessionGet  = "/api/v1/sessions/get"    // POST SessionRequest
@@ -123,6 +124,20 @@ type SessionsStatus struct {
 // Endpoints is the answer about endpoints.
 type Endpoints struct {
 	Endpoints []affinity.EndpointView `json:"endpoints"`
+}
+
+// Live is how many live sessions each endpoint has: Endpoints without what has to be counted for it, so it costs little.
+type Live struct {
+	Endpoints []LiveEndpoint `json:"endpoints"`
+}
+
+// LiveEndpoint is one endpoint of one service.
+type LiveEndpoint struct {
+	Service     string `json:"service"`
+	Addr        string `json:"address"`
+	Name        string `json:"name,omitempty"`
+	Incarnation string `json:"incarnation,omitempty"` // in a cluster, the pod's uid
+	Sessions    int    `json:"liveSessions"`          // those included that have expired within the last few seconds
 }
 
 // SessionRequest asks for the live session of a user of a service. A service is given by its full name, or by a beginning of

@@ -68,6 +68,12 @@ func (c *Client) Endpoints(ctx context.Context, service string) ([]affinity.Endp
 	return out.Endpoints, err
 }
 
+// Live asks for the endpoints' live sessions. An address for monitoring answers that too.
+func (c *Client) Live(ctx context.Context) ([]LiveEndpoint, error) {
+	out, err := call[Live](ctx, c, http.MethodGet, PathLive, nil, nil)
+	return out.Endpoints, err
+}
+
 // Session asks for a user's live session.
 func (c *Client) Session(ctx context.Context, req SessionRequest) (affinity.SessionView, error) {
 	return call[affinity.SessionView](ctx, c, http.MethodPost, PathSessionGet, nil, req)

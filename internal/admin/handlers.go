@@ -43,6 +43,15 @@ func (s *Server) endpoints(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, Endpoints{Endpoints: eps})
 }
 
+func (s *Server) live(w http.ResponseWriter, _ *http.Request) {
+	all := s.config.Engine.EndpointStats(s.now())
+	answer := Live{Endpoints: make([]LiveEndpoint, len(all))}
+	for i, ep := range all {
+		answer.Endpoints[i] = LiveEndpoint{Service: ep.Service, Addr: ep.Addr, Name: ep.Name, Incarnation: ep.Incarnation, Sessions: ep.Live}
+	}
+	writeJSON(w, answer)
+}
+
 func (s *Server) drain(w http.ResponseWriter, r *http.Request) {
 	var req DrainRequest
 	if problem := readJSON(w, r, maxBody, &req); problem != nil {

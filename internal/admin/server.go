@@ -50,7 +50,7 @@ type Config struct {
 	Names    []string // what the Host header may say besides localhost and IP addresses
 	Profiles bool     // serve /debug/pprof/
 	// Monitoring leaves only what monitoring asks for, which changes nothing and costs little: its address may be open to a network
-	// where the API's may not. Of the rest, only Status, Metrics and Names are used then.
+	// where the API's may not. Of the rest, only Engine, Status, Metrics, Now and Names are used then.
 	Monitoring bool
 }
 
@@ -102,10 +102,12 @@ func (s *Server) Handler() http.Handler {
 	get := func(path string, h http.HandlerFunc) { mux.Handle(path, only(http.MethodGet, h)) }
 	get(pathHealth, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	get(pathReady, s.ready)
+	get(PathLive, s.live)
 	get(pathMetrics, promhttp.HandlerFor(s.config.Metrics, promhttp.HandlerOpts{MaxRequestsInFlight: 4}).ServeHTTP)
 	if s.config.Monitoring {
 		mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-			notFound.with("There is no %s; this address has %s, %s and %s alone, the rest is at --admin.", r.URL.Path, pathMetrics, pathReady, pathHealth).write(w)
+			notFound.with("There is no %s; this address has %s, %s, %s and %s alone, the rest is at --admin.",
+				r.URL.Path, pathMetrics, pathReady, pathHealth, PathLive).write(w)
 		})
 	} else {
 		s.addAPI(mux, get)

@@ -37,7 +37,7 @@ func (p *program) openMetrics() (stop func(), err error) {
 		return func() {}, nil
 	}
 	addr, stop, err := p.serveAdmin(p.o.Metrics, "metrics", "metrics", admin.Config{
-		Status: p.status, Metrics: p.metrics, Names: p.o.AdminNames, Monitoring: true,
+		Engine: p.engine, Status: p.status, Metrics: p.metrics, Now: p.clock.now, Names: p.o.AdminNames, Monitoring: true,
 	})
 	if err == nil {
 		p.monitoring = []admin.Listener{{Door: "metrics", Address: addr}}

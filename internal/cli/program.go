@@ -29,7 +29,7 @@ func addProgram(cmd *cobra.Command, o *app.Options, flags *programFlags, env Env
 	scaleIn := addScaleIn(cmd)
 	f := cmd.Flags()
 	f.StringVar(&flags.admin, "admin", admin.DefaultAddress, `ip:port of the admin API and the metrics, or "off"`)
-	f.StringVar(&flags.metrics, "metrics", "off", `ip:port for monitoring alone: /metrics, /readyz and /healthz, and nothing that changes anything; or "off"`)
+	f.StringVar(&flags.metrics, "metrics", "off", `ip:port for monitoring alone: /metrics, /readyz, /healthz and the counts of live sessions, and nothing that changes anything; or "off"`)
 	f.StringArrayVar(&o.AdminNames, "admin-host", nil, "host name that the admin API and --metrics answer to besides localhost and IP addresses; repeatable")
 	f.BoolVar(&o.Profiles, "pprof", false, "serve Go's profiles on the admin address, under /debug/pprof/")
 	f.StringVar(&o.SessionFile, "session-file", "", "file that keeps the sessions through a restart (default: none, a restart forgets them)")

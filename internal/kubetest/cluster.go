@@ -1,9 +1,6 @@
 package kubetest
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
@@ -47,6 +44,7 @@ func Start(t testing.TB, o Options) *Cluster {
 	c := &Cluster{binary: binary(t), dir: t.TempDir(), port: NewPort(), client: newClient(t)}
 	c.Server = "https://10.0.0.1:" + c.port
 	c.writeKeys(t)
+	c.writeFrontProxy(t)
 	c.startEtcd(t)
 	c.StartServer(t)
 	c.Kubeconfig = c.As(t, "")
@@ -77,11 +75,13 @@ func (c *Cluster) startEtcd(t testing.TB) {
 // StartServer starts the API server again after StopServer, on the same address, and returns when it is ready.
 func (c *Cluster) StartServer(t testing.TB) {
 	t.Helper()
-	c.apiserver = startPart(t, c.binary, "kube-apiserver", "--etcd-servers="+c.etcd,
-		"--bind-address=10.0.0.1", "--advertise-address=10.0.0.1", "--secure-port="+c.port, "--cert-dir="+c.file("certs"),
-		"--token-auth-file="+c.file("tokens.csv"), "--authorization-mode=RBAC", "--service-cluster-ip-range=10.96.0.0/16",
-		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file="+c.file("sa.pub"),
-		"--service-account-signing-key-file="+c.file("sa.key"))
+	c.apiserver = startPart(t, c.binary, append([]string{
+		"kube-apiserver", "--etcd-servers=" + c.etcd,
+		"--bind-address=10.0.0.1", "--advertise-address=10.0.0.1", "--secure-port=" + c.port, "--cert-dir=" + c.file("certs"),
+		"--token-auth-file=" + c.file("tokens.csv"), "--authorization-mode=RBAC", "--service-cluster-ip-range=10.96.0.0/16",
+		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file=" + c.file("sa.pub"),
+		"--service-account-signing-key-file=" + c.file("sa.key"),
+	}, c.frontProxyFlags()...)...)
 	c.apiserver.await(t, c.client, c.Server+"/readyz")
 }
 
@@ -130,19 +130,12 @@ current-context: %q
 func (c *Cluster) writeKeys(t testing.TB) {
 	t.Helper()
 	write(t, c.file("tokens.csv"), token+`,admin,admin,"system:masters"`+"\n")
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := newKey(t)
 	public, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, c.file("sa.key"), string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: private})))
+	write(t, c.file("sa.key"), privateKey(t, key))
 	write(t, c.file("sa.pub"), string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})))
 }
 

@@ -2,6 +2,7 @@ package kubelet
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net/http"
 	"sync"
@@ -61,7 +62,7 @@ func Start(t testing.TB, c *kubetest.Cluster, images map[string]string) *Kubelet
 	}
 	k.core, k.leases = newClient(t, config, corev1.SchemeGroupVersion), newClient(t, config, coordinationv1.SchemeGroupVersion)
 	k.probes = &http.Client{
-		Transport:     &http.Transport{DisableKeepAlives: true},
+		Transport:     &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, // as a real one does
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	k.addNode(t, c)
