@@ -3,10 +3,12 @@
 // (autoscaling/v2), with its defaults, and gives the same numbers, reasons and conditions.
 //
 // The rules are those of https://kubernetes.io/docs/concepts/workloads/autoscaling/horizontal-pod-autoscale/ and, where that is
-// silent, of Kubernetes 1.37 (pkg/controller/podautoscaler: replica_calculator.go and horizontal.go). Two things are other
+// silent, of Kubernetes 1.37 (pkg/controller/podautoscaler: replica_calculator.go and horizontal.go). Three things are other
 // than there. A specification without behavior is taken as one with an empty behavior: the defaults that are documented; the
 // controller has an older rule for that case, which lets a single replica become four at once, where the documented default
-// lets it become five. And there is no scaling to zero replicas.
+// lets it become five. A change counts for as long as any policy looks back; the controller forgets it after the longest period
+// of the policies for its own direction, though a policy for the other one may still count it. And there is no scaling to zero
+// replicas.
 //
 // The package decides and nothing else: it has no clock, goroutine or I/O, measures nothing and starts nothing. Time and
 // measurements come in as arguments.
