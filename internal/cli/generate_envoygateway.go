@@ -12,48 +12,69 @@ import (
 	"github.com/remora-proxy/remora/internal/generate"
 )
 
-const generateEnvoyGatewayLong = `Write the policies that make a Gateway of Envoy Gateway ask Remora: an EnvoyExtensionPolicy, a BackendTrafficPolicy and a
-ClientTrafficPolicy, all for the Gateway that --gateway names.
+const generateEnvoyGatewayLong = `Write what Gateways of Envoy Gateway need to ask Remora: the processor's Deployment, Service, ServiceAccount and RBAC; an
+EnvoyExtensionPolicy, a BackendTrafficPolicy and a ClientTrafficPolicy for each namespace with Gateways; and the Gateways and their HTTPRoutes and
+ReferenceGrants, as they were read. All of it can be applied with kubectl.
 
-PATH is what Remora itself is configured with. It reads no HTTPRoutes yet, and writes none: the routes of the Gateway are your own,
-match on the headers that Remora promotes, and have to lead to the same services as Remora's VirtualServices. The processor is a Service
-of yours in the Gateway's namespace, with port 9002: remora extproc --endpoint-format plain.`
+PATH is files and folders with the Gateways, HTTPRoutes, Services, ReferenceGrants and AffinityPolicies. Where it has no Gateway of the Gateway API
+but Istio's objects, --gateway says which Gateway is to ask; its HTTPRoutes are then for you to write.
+
+--check writes nothing but what would not work with them and how to mend it, one finding a line, as remora validate does.
+Without it warnings go to standard error, and an error leaves standard output empty.
+
+Exit status: 0 done, warnings included; 1 an error among the findings; 2 wrong command line.`
 
 func newGenerateEnvoyGateway(env Env) *cobra.Command {
 	var files []string
+	var check bool
 	var o generate.EnvoyGatewayOptions
 	cmd := &cobra.Command{
-		Use:     "envoy-gateway -f PATH… --gateway NAME",
-		Short:   "Write the policies that make a Gateway of Envoy Gateway ask Remora",
-		Long:    generateEnvoyGatewayLong,
-		Example: "  remora generate envoy-gateway -f examples/hit-backend --gateway eg | kubectl apply -f -",
-		Args:    noArgs,
+		Use:   "envoy-gateway -f PATH…",
+		Short: "Write the objects that make Gateways of Envoy Gateway ask Remora",
+		Long:  generateEnvoyGatewayLong,
+		Example: `  remora generate envoy-gateway -f examples/hit-backend/gateway-api -f examples/hit-backend/services.yaml | kubectl apply -f -
+  remora generate envoy-gateway -f examples/hit-backend --gateway eg --check`,
+		Args: noArgs,
 	}
 	addFiles(cmd, &files)
-	f := cmd.Flags()
-	f.StringVar(&o.Gateway, "gateway", "", "name of the Gateway (gateway.networking.k8s.io)")
-	f.StringVar(&o.Namespace, "namespace", "default", "namespace of the Gateway")
-	f.StringVar(&o.Service, "service", "remora", "name of the processor's Service, in the Gateway's namespace; its port is 9002")
-	f.BoolVar(&o.FailOpen, "fail-open", false, "without a processor, let requests go on by the routes alone (default: they fail)")
-	f.DurationVar(&o.MessageTimeout, "message-timeout", time.Second, "time for an answer of the processor, 10ms to 1m")
 	required(cmd, "filename", "the configuration")
-	required(cmd, "gateway", "the Gateway")
+	f := cmd.Flags()
+	f.BoolVar(&check, "check", false, "write only what would not work, and how to mend it")
+	f.StringVar(&o.Gateway, "gateway", "", "name of the Gateway (gateway.networking.k8s.io) that is to ask (default: all those in PATH)")
+	f.StringVar(&o.GatewayNamespace, "gateway-namespace", "default", "with --gateway: its namespace")
+	f.StringVar(&o.Namespace, "namespace", "remora-system", "namespace of the processor")
+	f.StringVar(&o.Image, "image", "remora:latest", "image of the processor")
+	f.IntVar(&o.Replicas, "replicas", 1, "processors; more than one do not share their sessions")
+	f.BoolVar(&o.FailOpen, "fail-open", false, "without a processor, let requests go on by the routes alone (default: they get 500)")
+	f.DurationVar(&o.MessageTimeout, "message-timeout", time.Second, "time for an answer of the processor, 10ms to 1m")
 	cmd.RunE = runs(func(*cobra.Command, []string) error {
-		for _, name := range []struct{ flag, value string }{{"gateway", o.Gateway}, {"namespace", o.Namespace}, {"service", o.Service}} {
-			if wrong := validation.IsDNS1123Subdomain(name.value); len(wrong) > 0 {
-				return usagef("--%s %q is not a name: use lower case letters, digits and '-'", name.flag, name.value)
-			}
+		if err := checkEnvoyGatewayFlags(&o); err != nil {
+			return err
 		}
-		if o.MessageTimeout < 10*time.Millisecond || o.MessageTimeout > time.Minute {
-			return usagef("--message-timeout %s is not in 10ms to 1m", o.MessageTimeout)
+		loaded := app.LoadWith(files, env.Stdin, config.Options{NoSlices: true, Proxied: true})
+		findings := loaded.Diagnostics
+		if !findings.HasErrors() {
+			findings = append(findings, generate.CheckEnvoyGateway(loaded.Set, loaded.Config, o)...)
+			findings.Sort()
 		}
-		loaded := app.LoadWith(files, env.Stdin, config.Options{NoSlices: true})
-		printDiagnostics(env.Stderr, loaded.Diagnostics)
-		if loaded.Diagnostics.HasErrors() {
-			return errInvalid
+		if done, err := judge(env, findings, check); done {
+			return err
 		}
-		_, err := io.WriteString(env.Stdout, generate.EnvoyGateway(loaded.Config, o))
+		_, err := io.WriteString(env.Stdout, generate.EnvoyGateway(loaded.Set, loaded.Config, o))
 		return err
 	})
 	return cmd
+}
+
+// checkEnvoyGatewayFlags checks what the API server would refuse.
+func checkEnvoyGatewayFlags(o *generate.EnvoyGatewayOptions) error {
+	if wrong := validation.IsDNS1123Subdomain(o.Gateway); o.Gateway != "" && len(wrong) > 0 {
+		return usagef("--gateway %q is not a name: use lower case letters, digits and '-'", o.Gateway)
+	}
+	for _, f := range []struct{ flag, value string }{{"namespace", o.Namespace}, {"gateway-namespace", o.GatewayNamespace}} {
+		if err := checkNamespace(f.flag, f.value); err != nil {
+			return err
+		}
+	}
+	return checkProcessorFlags(o.Image, o.Replicas, o.MessageTimeout)
 }

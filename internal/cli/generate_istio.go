@@ -13,6 +13,7 @@ import (
 
 	"github.com/remora-proxy/remora/internal/app"
 	"github.com/remora-proxy/remora/internal/config"
+	"github.com/remora-proxy/remora/internal/diag"
 	"github.com/remora-proxy/remora/internal/generate"
 )
 
@@ -77,16 +78,8 @@ func newGenerateIstio(env Env) *cobra.Command {
 			findings = append(findings, generate.CheckIstio(loaded.Set, loaded.Config, o)...)
 			findings.Sort()
 		}
-		if check {
-			printDiagnostics(env.Stdout, findings)
-		} else {
-			printDiagnostics(env.Stderr, findings)
-		}
-		if errs, warnings := countFindings(findings); errs > 0 {
-			return fmt.Errorf("it would not work: %s and %s", counted(errs, "error"), counted(warnings, "warning"))
-		} else if check {
-			fmt.Fprintf(env.Stdout, "it would work: %s\n", counted(warnings, "warning"))
-			return nil
+		if done, err := judge(env, findings, check); done {
+			return err
 		}
 		_, err = io.WriteString(env.Stdout, generate.Istio(loaded.Set, loaded.Config, o))
 		return err
@@ -97,19 +90,49 @@ func newGenerateIstio(env Env) *cobra.Command {
 // checkIstioFlags checks what the API server would refuse.
 func checkIstioFlags(o *generate.IstioOptions) error {
 	for _, f := range []struct{ flag, value string }{{"namespace", o.Namespace}, {"gateway-namespace", o.GatewayNamespace}} {
-		if wrong := validation.IsDNS1123Label(f.value); len(wrong) > 0 {
-			return usagef("--%s %q is not the name of a namespace: use lower case letters, digits and '-'", f.flag, f.value)
+		if err := checkNamespace(f.flag, f.value); err != nil {
+			return err
 		}
 	}
-	switch {
-	case !imageName.MatchString(o.Image):
-		return usagef("--image %q is not the name of an image; give one like remora:latest", o.Image)
-	case o.Replicas < 1 || o.Replicas > maxReplicas:
-		return usagef("--replicas %d is not in 1 to %d", o.Replicas, maxReplicas)
-	case o.MessageTimeout < 10*time.Millisecond || o.MessageTimeout > time.Minute:
-		return usagef("--message-timeout %s is not in 10ms to 1m", o.MessageTimeout)
+	return checkProcessorFlags(o.Image, o.Replicas, o.MessageTimeout)
+}
+
+func checkNamespace(flag, value string) error {
+	if wrong := validation.IsDNS1123Label(value); len(wrong) > 0 {
+		return usagef("--%s %q is not the name of a namespace: use lower case letters, digits and '-'", flag, value)
 	}
 	return nil
+}
+
+// checkProcessorFlags checks what says how the processor runs in a cluster.
+func checkProcessorFlags(image string, replicas int, messageTimeout time.Duration) error {
+	switch {
+	case !imageName.MatchString(image):
+		return usagef("--image %q is not the name of an image; give one like remora:latest", image)
+	case replicas < 1 || replicas > maxReplicas:
+		return usagef("--replicas %d is not in 1 to %d", replicas, maxReplicas)
+	case messageTimeout < 10*time.Millisecond || messageTimeout > time.Minute:
+		return usagef("--message-timeout %s is not in 10ms to 1m", messageTimeout)
+	}
+	return nil
+}
+
+// judge prints findings about objects that are to be written: to standard output where they alone are asked for (check). done says that
+// nothing is to be written.
+func judge(env Env, findings diag.List, check bool) (done bool, err error) {
+	if check {
+		printDiagnostics(env.Stdout, findings)
+	} else {
+		printDiagnostics(env.Stderr, findings)
+	}
+	errs, warnings := countFindings(findings)
+	switch {
+	case errs > 0:
+		return true, fmt.Errorf("it would not work: %s and %s", counted(errs, "error"), counted(warnings, "warning"))
+	case check:
+		fmt.Fprintf(env.Stdout, "it would work: %s\n", counted(warnings, "warning"))
+	}
+	return check, nil
 }
 
 // parsePorts reads elements like 80=8080.

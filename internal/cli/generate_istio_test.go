@@ -14,36 +14,49 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 )
 
-// TestTheExampleForIstioIsWhatIsPrinted compares examples/hit-backend/istio/remora.yaml with what the command prints for the use case;
-// -update writes it.
-func TestTheExampleForIstioIsWhatIsPrinted(t *testing.T) {
-	const path = "../../examples/hit-backend/istio/remora.yaml"
-	var out, findings bytes.Buffer
-	if status := Main("v0.0.0", []string{"generate", "istio", "-f", "../../examples/hit-backend"}, Env{Stdout: &out, Stderr: &findings}); status != exitOK {
-		t.Fatalf("status %d:\n%s", status, findings.String())
-	}
-	if *update {
-		must(t, os.WriteFile(path, out.Bytes(), 0o644))
-		return
-	}
-	page, err := os.ReadFile(path)
-	must(t, err)
-	if !bytes.Equal(page, out.Bytes()) {
-		t.Errorf("%s is not what is printed (go test ./internal/cli -update writes it):\n%s", path, firstDifference(page, out.Bytes()))
+// written are the examples that a command prints for the use case, by their files.
+var written = map[string][]string{
+	"../../examples/hit-backend/istio/remora.yaml":         {"generate", "istio", "-f", "../../examples/hit-backend"},
+	"../../examples/hit-backend/envoy-gateway/remora.yaml": {"generate", "envoy-gateway", "-f", "../../examples/hit-backend/gateway-api", "-f", "../../examples/hit-backend/services.yaml"},
+}
+
+// TestTheExamplesAreWhatIsPrinted compares them with what the commands print; -update writes them.
+func TestTheExamplesAreWhatIsPrinted(t *testing.T) {
+	for path, args := range written {
+		var out, findings bytes.Buffer
+		if status := Main("v0.0.0", args, Env{Stdout: &out, Stderr: &findings}); status != exitOK {
+			t.Fatalf("%v: status %d:\n%s", args, status, findings.String())
+		}
+		if *update {
+			must(t, os.WriteFile(path, out.Bytes(), 0o644))
+			continue
+		}
+		page, err := os.ReadFile(path)
+		must(t, err)
+		if !bytes.Equal(page, out.Bytes()) {
+			t.Errorf("%s is not what is printed (go test ./internal/cli -update writes it):\n%s", path, firstDifference(page, out.Bytes()))
+		}
 	}
 }
 
-// TestTheProcessorUnderstandsItsArguments looks up the flags of the printed Deployment.
+// TestTheProcessorUnderstandsItsArguments looks up the flags of the printed Deployments.
 func TestTheProcessorUnderstandsItsArguments(t *testing.T) {
-	text, err := os.ReadFile("../../examples/hit-backend/istio/remora.yaml")
-	must(t, err)
+	for path := range written {
+		text, err := os.ReadFile(path)
+		must(t, err)
+		understandsItsArguments(t, text)
+	}
+}
+
+func understandsItsArguments(t *testing.T, text []byte) {
+	t.Helper()
 	documents := strings.Split(string(text), "\n---\n")
 	at := slices.IndexFunc(documents, func(d string) bool { return strings.Contains(d, "kind: Deployment") })
 	if at < 0 {
 		t.Fatal("there is no Deployment")
 	}
 	var deployment appsv1.Deployment
-	text, err = yaml.ToJSON([]byte(documents[at]))
+	text, err := yaml.ToJSON([]byte(documents[at]))
 	must(t, err)
 	strict := json.NewDecoder(bytes.NewReader(text))
 	strict.DisallowUnknownFields()

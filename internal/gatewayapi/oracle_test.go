@@ -331,7 +331,7 @@ func TestTheRulesAreThoseOfANaiveReading(t *testing.T) {
 	t.Logf("seed %d", seed)
 	d := dice{rand.New(rand.NewPCG(seed, 0))}
 	matched := 0
-	for range 400 {
+	for range 150 {
 		set := d.set()
 		c, found := compile(set, false)
 		if err := found.Err(); err != nil {
@@ -354,7 +354,7 @@ func TestTheRulesAreThoseOfANaiveReading(t *testing.T) {
 			}
 		}
 	}
-	if matched < 1000 {
+	if matched < 500 {
 		t.Errorf("only %d requests matched a rule", matched)
 	}
 }

@@ -113,36 +113,3 @@ func TestWhatEnvoyCannotBeGivenIsAnError(t *testing.T) {
 		t.Errorf("no Gateway: %v", err)
 	}
 }
-
-func TestEnvoyGateway(t *testing.T) {
-	for _, tt := range []struct {
-		input, golden string
-		failOpen      bool
-	}{
-		{useCase, "testdata/envoy-gateway/use-case.yaml", false},
-		{"testdata/everything.yaml", "testdata/envoy-gateway/everything.yaml", true},
-	} {
-		t.Run(tt.golden, func(t *testing.T) {
-			loaded := app.Load([]string{tt.input}, nil)
-			if loaded.Diagnostics.HasErrors() {
-				t.Fatal(loaded.Diagnostics.Err())
-			}
-			got := generate.EnvoyGateway(loaded.Config, generate.EnvoyGatewayOptions{
-				Gateway: "eg", Namespace: "default", Service: "remora", FailOpen: tt.failOpen, MessageTimeout: time.Second,
-			})
-			if *generate.Update {
-				if err := os.WriteFile(tt.golden, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			want, err := os.ReadFile(tt.golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got != string(want) {
-				t.Errorf("differs from %s; run with -update and look at the difference. Got:\n%s", tt.golden, got)
-			}
-		})
-	}
-}

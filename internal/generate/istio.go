@@ -46,25 +46,43 @@ func istioCluster(host string, port uint16, subset string) string {
 	return fmt.Sprintf("outbound|%d|%s|%s", port, subset, host)
 }
 
+// deployment is what the part about the processor is written from, which stands in the objects for Istio and for Envoy Gateway.
+type deployment struct {
+	Namespace, Image               string
+	Replicas                       int
+	ClusterName                    string // of its objects without a namespace
+	AffinityPolicy                 string // the kind's definition
+	Port, MetricsPort, GracePeriod int
+	ShutdownTimeout                string
+	Istio                          bool   // asked by Istio's Envoys, else by Envoy Gateway's
+	GatewayPort                    uint16 // for Envoy Gateway
+}
+
+func newDeployment(namespace, image string, replicas int) deployment {
+	d := deployment{
+		Namespace: namespace, Image: image, Replicas: replicas, ClusterName: "remora", AffinityPolicy: strings.Trim(deploy.AffinityPolicy, "-\n"),
+		Port: processorPort, MetricsPort: metricsPort, ShutdownTimeout: shutdownTimeout.String(), GracePeriod: int((shutdownTimeout + 10*time.Second).Seconds()),
+	}
+	if namespace != "remora-system" { // objects without a namespace: each installation has its own
+		d.ClusterName += "-" + namespace
+	}
+	return d
+}
+
 // Istio writes the objects that make the gateway of a mesh ask Remora: documents of YAML that kubectl can apply. The set must
 // have passed CheckIstio without errors, and c be what it was compiled to.
 func Istio(set *resource.Set, c *affinity.Config, o IstioOptions) string {
 	data := struct {
-		IstioOptions
-		ClusterName, Host, DrainingLabel, ShutdownTimeout string
-		AffinityPolicy                                    string // its definition
-		Port, MetricsPort, GracePeriod                    int
-		Filters                                           []envoyFilter
-		Unlabelled                                        []serviceName
+		deployment
+		GatewayNamespace, Host, DrainingLabel string
+		FailOpen                              bool
+		Filters                               []envoyFilter
+		Unlabelled                            []serviceName
 	}{
-		IstioOptions: o, ClusterName: "remora", Host: o.host(), DrainingLabel: istio.DrainingLabel, Port: processorPort, MetricsPort: metricsPort,
-		ShutdownTimeout: shutdownTimeout.String(), GracePeriod: int((shutdownTimeout + 10*time.Second).Seconds()),
-		AffinityPolicy: strings.Trim(deploy.AffinityPolicy, "-\n"),
-		Unlabelled:     unlabelled(set, c),
+		deployment: newDeployment(o.Namespace, o.Image, o.Replicas), GatewayNamespace: o.GatewayNamespace, FailOpen: o.FailOpen,
+		Host: o.host(), DrainingLabel: istio.DrainingLabel, Unlabelled: unlabelled(set, c),
 	}
-	if o.Namespace != "remora-system" { // objects without a namespace: each installation has its own
-		data.ClusterName += "-" + o.Namespace
-	}
+	data.Istio = true
 	for _, w := range workloads(set) {
 		data.Filters = append(data.Filters, w.envoyFilter(c, &o))
 	}

@@ -17,17 +17,19 @@ import (
 	"github.com/remora-proxy/remora/internal/kubetest"
 )
 
-// TestTheRightsThatAreShippedAreThoseThatItTakes compares what `remora generate istio` writes with kube.Rules.
+// TestTheRightsThatAreShippedAreThoseThatItTakes compares what `remora generate` writes with kube.Rules.
 func TestTheRightsThatAreShippedAreThoseThatItTakes(t *testing.T) {
 	path, err := program()
 	must(t, err)
-	text, err := exec.Command(path, "generate", "istio", "-f", filepath.Join(kubetest.Root(t), "examples", "hit-backend")).Output()
-	must(t, err)
-	if got, want := rulesIn(t, string(text), "ClusterRole"), written(kube.Rules(kube.Watching, kube.WritingStatus, kube.ScalingIn)); !slices.Equal(got, want) {
-		t.Errorf("the ClusterRole has\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
-	}
-	if got, want := rulesIn(t, string(text), "Role"), written(kube.Rules(kube.HoldingLease)); !slices.Equal(got, want) {
-		t.Errorf("the Role has\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	for what, example := range map[string]string{"istio": "", "envoy-gateway": "gateway-api"} {
+		text, err := exec.Command(path, "generate", what, "-f", filepath.Join(kubetest.Root(t), "examples", "hit-backend", example)).Output()
+		must(t, err)
+		if got, want := rulesIn(t, string(text), "ClusterRole"), written(kube.Rules(kube.Watching, kube.WritingStatus, kube.ScalingIn)); !slices.Equal(got, want) {
+			t.Errorf("the ClusterRole for %s has\n%s\nwant\n%s", what, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+		if got, want := rulesIn(t, string(text), "Role"), written(kube.Rules(kube.HoldingLease)); !slices.Equal(got, want) {
+			t.Errorf("the Role for %s has\n%s\nwant\n%s", what, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
 	}
 }
 
