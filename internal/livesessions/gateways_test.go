@@ -2,8 +2,8 @@ package livesessions
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"reflect"
 	"strings"
 	"testing"
 
@@ -58,7 +58,7 @@ func TestGatewaysAreTheReadyPodsOfTheirServices(t *testing.T) {
 		t.Errorf("with an address that is none they are %v, %v", found, err)
 	}
 	broken = context.DeadlineExceeded
-	if _, err := find(t.Context()); !reflect.DeepEqual(err, broken) {
+	if _, err := find(t.Context()); !errors.Is(err, broken) {
 		t.Errorf("the error is %v", err)
 	}
 }
