@@ -203,6 +203,8 @@ func TestTheAccessLogOfEnvoyHasEachDecisionAndNoUsersName(t *testing.T) {
 			if l := accessLog(t, e, 4)[3]; l["session"] != "existing" || l["picked"] != picked || l["endpoint"] != left || l["attempts"] != 2.0 {
 				t.Errorf("a replica that died: %v", l)
 			}
+			p.signal(syscall.SIGTERM)
+			p.exit() // then its log is whole
 			if all := strings.Join(append(e.Printed(t, 4), p.lines...), "\n"); strings.Contains(all, "private-name") {
 				t.Errorf("a log has the user's name:\n%s", all)
 			}
