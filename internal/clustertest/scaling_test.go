@@ -13,11 +13,11 @@ import (
 // load is the CPU that users ask of a service together, in cores: at 100m for a pod and 50 %, four pods cannot carry it.
 const load = 0.5
 
-// testScaling: the HPA raises two pods to five under real load, and nobody loses a session.
+// testScaling: the HPA raises two pods to five under real load, and lowers them again, and nobody loses a session.
 func testScaling(t *testing.T, s *stage, add func(row)) {
 	const users, more = 300, 200
 	s.set(t, "scale", settings{replicas: 2, idleTimeout: idleTimeout, drain: 5 * time.Minute, autoscale: true})
-	g := s.serve(t, "scale")
+	g := s.serve(t, "scale", "--scale-in")
 	g.awaitReplicas(2, services...)
 	c := newCrowd(t, g.url, idleTimeout)
 	first := c.join("backend-1", users)
@@ -35,6 +35,7 @@ func testScaling(t *testing.T, s *stage, add func(row)) {
 	c.rounds(c.present(), 2)
 	c.unharmed()
 	add(row{scenario: "the HPA raises 2 pods to 5 under load", tally: c.count(), figures: fmt.Sprintf("5 pods after %s; %s", took.Round(time.Second), spread(t, c, old))})
+	testScaleIn(t, s, g, c, add)
 }
 
 // spread reports where new users went against the load bound: no pod takes a new one that would give it more than 1.25 of its share of

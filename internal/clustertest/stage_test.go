@@ -150,8 +150,8 @@ type gateway struct {
 	url, admin string
 }
 
-// serve runs a gateway of a namespace until the test has ended. It keeps its sessions in a file.
-func (s *stage) serve(t *testing.T, namespace string) *gateway {
+// serve runs a gateway of a namespace, with more flags, until the test has ended. It keeps its sessions in a file.
+func (s *stage) serve(t *testing.T, namespace string, more ...string) *gateway {
 	t.Helper()
 	port, adminPort := kubetest.NewPort(), kubetest.NewPort()
 	g := &gateway{t: t, url: "http://127.0.0.1:" + port, admin: "http://127.0.0.1:" + adminPort}
@@ -159,10 +159,10 @@ func (s *stage) serve(t *testing.T, namespace string) *gateway {
 	g.start = func() {
 		t.Helper()
 		var err error
-		g.process, err = process.Start(exec.Command(s.program,
+		g.process, err = process.Start(exec.Command(s.program, append([]string{
 			"serve", "--kubernetes", "--kubeconfig", s.Kubeconfig, "--namespace", namespace,
-			"--port", "80="+port, "--admin", "127.0.0.1:"+adminPort, "--session-file", sessions,
-		))
+			"--port", "80=" + port, "--admin", "127.0.0.1:" + adminPort, "--session-file", sessions,
+		}, more...)...))
 		must(t, err)
 		until(t, "the gateway is ready", func() bool {
 			resp, err := http.Get(g.admin + "/readyz")
