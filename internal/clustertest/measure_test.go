@@ -28,6 +28,11 @@ func (g *gateway) cpu() time.Duration {
 	return time.Duration(metric(text, "process_cpu_seconds_total") * float64(time.Second))
 }
 
+// loads counts the configurations that have come into force, by the log at level debug: to ask costs the gateway what is to be measured.
+func (g *gateway) loads() int {
+	return strings.Count(g.process.Tail(), `"msg":"configuration applied"`)
+}
+
 // resident is the gateway's memory, in bytes.
 func (g *gateway) resident() int64 {
 	g.t.Helper()
