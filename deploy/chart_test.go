@@ -116,8 +116,8 @@ func TestTheRightsOfTheChart(t *testing.T) {
 		t.Errorf("the Role has\n%v\nwant\n%v", lease.Rules, kube.Rules(kube.HoldingLease))
 	}
 	reader := render(t, release, "--set", "scaleIn=false")
-	if role := only[rbacv1.ClusterRole](t, reader, "ClusterRole"); !slices.EqualFunc(role.Rules, kube.Rules(kube.Watching), equal) {
-		t.Errorf("without scaleIn, the ClusterRole has\n%v\nwant\n%v", role.Rules, kube.Rules(kube.Watching))
+	if role := only[rbacv1.ClusterRole](t, reader, "ClusterRole"); !slices.EqualFunc(role.Rules, kube.Rules(kube.Watching, kube.WritingStatus), equal) {
+		t.Errorf("without scaleIn, the ClusterRole has\n%v\nwant\n%v", role.Rules, kube.Rules(kube.Watching, kube.WritingStatus))
 	}
 	if strings.Contains(reader, "--scale-in") || len(decode[rbacv1.Role](t, reader, "Role")) != 0 {
 		t.Error("without scaleIn, there is a Role or the flag")

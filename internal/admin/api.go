@@ -22,6 +22,7 @@ const (
 // Status is the state of the program as a whole.
 type Status struct {
 	Version   string         `json:"version"`
+	Now       time.Time      `json:"now"` // by the program's own clock
 	StartedAt time.Time      `json:"startedAt"`
 	Ready     bool           `json:"ready"`
 	NotReady  string         `json:"notReady,omitempty"` // why it is not

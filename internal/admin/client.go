@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -15,8 +16,11 @@ import (
 	"github.com/remora-proxy/remora/internal/affinity"
 )
 
-// DefaultAddress is where `remora serve` opens the API and where the commands look for it.
-const DefaultAddress = "127.0.0.1:9901"
+// DefaultAddress is where `remora serve` opens the API and where the commands look for it; DefaultPort is its port.
+const (
+	DefaultAddress = "127.0.0.1:9901"
+	DefaultPort    = 9901
+)
 
 // maxAnswer bounds what a Client reads of one answer: some 100,000 endpoints.
 const maxAnswer = 32 << 20
@@ -24,6 +28,7 @@ const maxAnswer = 32 << 20
 // Client calls the API of a running gateway.
 type Client struct {
 	base *url.URL
+	name string // for people
 	http *http.Client
 }
 
@@ -38,8 +43,17 @@ func NewClient(base string) (*Client, error) {
 	}
 	u.Path = strings.TrimSuffix(u.Path, "/")
 	// No proxy from the environment: it could not reach this loopback, and would see users' names.
-	return &Client{base: u, http: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}, nil
+	return &Client{base: u, name: u.Redacted(), http: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}, nil
 }
+
+// NewClientOver makes a client of the API that is at the other end of a connection, however that is made. name stands for its URL.
+func NewClientOver(name string, dial func(ctx context.Context) (net.Conn, error)) *Client {
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) }}
+	return &Client{base: &url.URL{Scheme: "http", Host: DefaultAddress}, name: name, http: &http.Client{Transport: transport}}
+}
+
+// Name is the URL of the API, or what stands for it.
+func (c *Client) Name() string { return c.name }
 
 // UnreachableError says that nothing answers at the API's address.
 type UnreachableError struct {
@@ -129,19 +143,19 @@ func call[T any](ctx context.Context, c *Client, method, path string, query url.
 		if ue := (*url.Error)(nil); errors.As(err, &ue) { // its text repeats method and URL
 			err = ue.Err
 		}
-		return out, &UnreachableError{URL: c.base.Redacted(), cause: err}
+		return out, &UnreachableError{URL: c.name, cause: err}
 	}
 	defer resp.Body.Close()
 	answer := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer))
 	if resp.StatusCode == http.StatusOK {
 		if err := answer.Decode(&out); err != nil {
-			return out, fmt.Errorf("%s does not answer like a gateway's admin API: %w", c.base.Redacted(), err)
+			return out, fmt.Errorf("%s does not answer like a gateway's admin API: %w", c.name, err)
 		}
 		return out, nil
 	}
 	problem := new(Problem)
 	if err := answer.Decode(problem); err != nil || problem.Code == "" {
-		return out, fmt.Errorf("%s does not answer like a gateway's admin API: %s", c.base.Redacted(), resp.Status)
+		return out, fmt.Errorf("%s does not answer like a gateway's admin API: %s", c.name, resp.Status)
 	}
 	return out, problem
 }

@@ -13,8 +13,12 @@ type refusal struct {
 	title  string
 }
 
-// CodeUnknownEndpoint is the code of the answer that there is no such endpoint (any more).
-const CodeUnknownEndpoint = "admin_unknown_endpoint"
+// The codes of the answers that there is no such thing (any more).
+const (
+	CodeUnknownService  = "admin_unknown_service"
+	CodeUnknownEndpoint = "admin_unknown_endpoint"
+	CodeNoSession       = "admin_no_session"
+)
 
 // The refusals of the API. docs/operating.md lists them.
 var (
@@ -25,9 +29,9 @@ var (
 	crossOrigin      = refusal{"admin_cross_origin", http.StatusForbidden, "Another web site sent the request"}
 	notFound         = refusal{"admin_not_found", http.StatusNotFound, "There is nothing here"}
 	methodNotAllowed = refusal{"admin_method_not_allowed", http.StatusMethodNotAllowed, "The method does not apply here"}
-	unknownService   = refusal{"admin_unknown_service", http.StatusNotFound, "No such service"}
+	unknownService   = refusal{CodeUnknownService, http.StatusNotFound, "No such service"}
 	unknownEndpoint  = refusal{CodeUnknownEndpoint, http.StatusNotFound, "No such endpoint"}
-	noSession        = refusal{"admin_no_session", http.StatusNotFound, "The user has no live session"}
+	noSession        = refusal{CodeNoSession, http.StatusNotFound, "The user has no live session"}
 	notMoved         = refusal{"admin_not_moved", http.StatusConflict, "The session was not moved"}
 	tooManyWaiters   = refusal{"admin_too_many_waiters", http.StatusServiceUnavailable, "Too many requests wait already"}
 )

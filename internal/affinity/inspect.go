@@ -22,6 +22,10 @@ type EndpointView struct {
 	Live        int    `json:"liveSessions"`
 	Held        int    `json:"heldSessions"` // those of them that have requests in flight
 	InFlight    int    `json:"requestsInFlight"`
+	// DrainingSince is since when it is draining, and DrainEnds when its drain deadline will have passed, after which its sessions move.
+	// Both are zero in all other states.
+	DrainingSince time.Time `json:"drainingSince,omitzero"`
+	DrainEnds     time.Time `json:"drainEnds,omitzero"`
 }
 
 // SessionView is a live session as `remora sessions get` shows it.
@@ -66,10 +70,14 @@ func (e *Engine) Endpoints(now session.Instant) []EndpointView {
 	for _, svc := range e.view.Load().services {
 		for i, ep := range svc.endpoints {
 			n := live[ep.id]
-			out = append(out, EndpointView{
+			view := EndpointView{
 				Service: svc.Name, Addr: ep.Addr, Name: svc.Endpoints[i].Name, Incarnation: ep.Incarnation,
 				State: ep.State(now).String(), Live: n[0], Held: n[1], InFlight: ep.InFlight(),
-			})
+			}
+			if since := session.Instant(ep.drainingSince.Load()); since != 0 && view.State == Draining.String() {
+				view.DrainingSince, view.DrainEnds = since.Time(), since.Add(time.Duration(ep.drainDeadline.Load())).Time()
+			}
+			out = append(out, view)
 		}
 	}
 	return out

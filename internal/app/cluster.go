@@ -38,7 +38,13 @@ func (o *Cluster) connect(options kube.Options) (*kube.Cluster, error) {
 	return kube.Connect(options)
 }
 
-// LoadCluster reads the objects of a cluster as they are now and compiles what can be used of them. It asks no DNS.
+// Reach prepares to reach the gateways that run in the cluster.
+func (o *Cluster) Reach(version string) (*kube.Access, error) {
+	return kube.Reach(kube.Options{Kubeconfig: o.Kubeconfig, Context: o.Context, Namespaces: o.Namespaces, UserAgent: userAgent(version)})
+}
+
+// LoadCluster reads the objects of a cluster as they are now and compiles what can be used of them. It asks no DNS. When ctx ends before
+// all are known, the error says what was waited for.
 func LoadCluster(ctx context.Context, version string, o Cluster, options config.Options) (*Loaded, error) {
 	cluster, err := o.connect(kube.Options{UserAgent: userAgent(version)})
 	if err != nil {
@@ -59,7 +65,7 @@ func LoadCluster(ctx context.Context, version string, o Cluster, options config.
 				return nil, fmt.Errorf("%s: %w", cluster.Server, h.Failure)
 			}
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, fmt.Errorf("%s: %w; its %s are not known yet", cluster.Server, context.Cause(ctx), strings.Join(cluster.Awaited(), ", "))
 		}
 	}
 }
@@ -81,11 +87,13 @@ func (s *source) loadCluster(ctx context.Context) *Loaded {
 		patience = laterDNSPatience
 	}
 	s.loaded = true
+	began := time.Now()
 	if err := s.resolve(ctx, config.DNSNames(set), patience); err != nil {
 		found.Add(*err)
 	}
+	waited := time.Since(began)
 	result, diagnostics := s.tolerant.Compile(set, found, s.withAddresses())
-	l := &Loaded{Sources: sources, Diagnostics: diagnostics, read: set, policies: policies, errors: result.Errors}
+	l := &Loaded{Sources: sources, Diagnostics: diagnostics, read: set, policies: policies, errors: result.Errors, waited: waited}
 	if result.Compiled != nil {
 		l.fill(result.Compiled, result.Set)
 		l.Refused = result.Refused
@@ -116,6 +124,21 @@ func (p *program) watchCluster() (changes <-chan struct{}, stop func()) {
 
 // pause is how long changes of the cluster gather after a load that took so long.
 func pause(took time.Duration) time.Duration { return max(shortestPause, pauseShare*took) }
+
+// pacer holds changes up for a while after each load.
+type pacer struct {
+	changes <-chan struct{}
+	heeded  <-chan struct{}  // changes, or nil in a pause
+	paused  <-chan time.Time // the end of the pause
+}
+
+func newPacer(changes <-chan struct{}) *pacer { return &pacer{changes: changes, heeded: changes} }
+
+// rest begins a pause after a load that took so long.
+func (p *pacer) rest(took time.Duration) { p.heeded, p.paused = nil, time.After(pause(took)) }
+
+// resume ends the pause.
+func (p *pacer) resume() { p.heeded, p.paused = p.changes, nil }
 
 // sayOnce logs the findings that the load before did not have. A finding of a cluster stays for as long as the object is as it is, and
 // there is a load with every change of an endpoint.

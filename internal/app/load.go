@@ -38,6 +38,7 @@ type Loaded struct {
 	read     *resource.Set // of a cluster: the objects as they were read, with those that are not in Set
 	policies []kube.Report // of a cluster: its AffinityPolicies, also those that cannot be read
 	errors   diag.List     // of a cluster: all, where Diagnostics has a bound
+	waited   time.Duration // of a cluster: for DNS, which takes no CPU
 
 	protected []string // see protectedHeaders
 }

@@ -34,14 +34,22 @@ func (p *program) refuse(c *Loaded) bool {
 	return true
 }
 
-// reload loads the configuration again. One that is invalid, or whose ports cannot be opened, changes nothing.
-func (p *program) reload(ctx context.Context, why string) {
+// reload loads the configuration again. One that is invalid, or whose ports cannot be opened, changes nothing. worked is the time that it
+// took without that for which others were waited for.
+func (p *program) reload(ctx context.Context, why string) (worked time.Duration) {
+	began := time.Now()
 	p.log.Log(ctx, p.loadLevel(), "loading the configuration", "why", why)
 	next := p.load(ctx)
 	if next == nil {
-		return
+		return 0
 	}
-	defer func() { p.report(next) }()
+	p.use(next)
+	p.report(next)
+	return time.Since(began) - next.waited
+}
+
+// use applies a configuration that was loaded again, or refuses it.
+func (p *program) use(next *Loaded) {
 	if p.refuse(next) {
 		p.log.Error("the configuration is refused and is as it was before")
 		return

@@ -208,6 +208,7 @@ func (p *program) closeAccessLog() {
 // status is what the admin API tells of the program.
 func (p *program) status() admin.Status {
 	st := p.board.read()
+	st.Now = p.clock.now()
 	st.Sessions.Stored = p.engine.Stats().Sessions
 	st.Drains, st.ScaleIn = p.drains(), p.scaleInStatus()
 	if st.Cluster = p.clusterStatus(); st.Cluster != nil && st.Config.Generation == 0 && st.Cluster.Error != "" {

@@ -81,11 +81,10 @@ func (p *program) load(ctx context.Context) *Loaded {
 // untilStop does what signals and changes of the configuration ask for, until one asks to stop. Changes of a cluster gather in the
 // pauses between two loads; the first one is acted on at once.
 func (p *program) untilStop(ctx context.Context, changes, resolved <-chan struct{}) {
-	heeded, why := changes, "the files changed"
+	pace, why := newPacer(changes), "the files changed"
 	if p.source.cluster != nil {
 		why = "the cluster's objects changed"
 	}
-	var paused <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -97,14 +96,12 @@ func (p *program) untilStop(ctx context.Context, changes, resolved <-chan struct
 			}
 			p.reloadCertificate()
 			p.reload(ctx, "SIGHUP")
-		case <-heeded:
-			began := time.Now()
-			p.reload(ctx, why)
-			if p.source.cluster != nil {
-				heeded, paused = nil, time.After(pause(time.Since(began)))
+		case <-pace.heeded:
+			if took := p.reload(ctx, why); p.source.cluster != nil {
+				pace.rest(took)
 			}
-		case <-paused:
-			heeded, paused = changes, nil
+		case <-pace.paused:
+			pace.resume()
 		case <-resolved:
 			p.readdress()
 		}

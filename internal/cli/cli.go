@@ -123,7 +123,8 @@ Exit status of all commands: 0 success; 1 the command failed; 2 the command line
 		newValidate(version, env),
 		newExplain(version, env),
 		newGenerate(env),
-		newSessions(env),
+		newStatus(version, env),
+		newSessions(version, env),
 		newDemo(env),
 		newVersion(version, env),
 	)

@@ -51,6 +51,7 @@ or is renewed, and the key is not stored. A request that would be refused is exp
 		Args: noArgs,
 	}
 	source := addSource(cmd)
+	source.addTimeout(cmd)
 	addProxied(cmd, &options.Proxied)
 	g := addGateway(cmd, env, "ask the running gateway with this admin API, http://host:port, in place of reading files")
 	f := cmd.Flags()

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,7 +16,11 @@ type sourceFlags struct {
 	files      []string
 	kubernetes bool
 	cluster    app.Cluster
+	timeout    time.Duration // of load, with a cluster
 }
+
+// clusterPatience is how long a cluster is waited for.
+const clusterPatience = 30 * time.Second
 
 // addSource adds the flags of the source.
 func addSource(cmd *cobra.Command) *sourceFlags {
@@ -26,6 +32,11 @@ func addSource(cmd *cobra.Command) *sourceFlags {
 	f.StringVar(&s.cluster.Context, "context", "", "with --kubernetes: context of the kubeconfig (default: its current one)")
 	f.StringArrayVarP(&s.cluster.Namespaces, "namespace", "n", nil, "with --kubernetes: namespace whose objects are read; repeatable (default: all)")
 	return s
+}
+
+// addTimeout adds --timeout to a command that reads the source once.
+func (s *sourceFlags) addTimeout(cmd *cobra.Command) {
+	cmd.Flags().DurationVar(&s.timeout, "timeout", clusterPatience, "with --kubernetes: how long the cluster's objects are waited for")
 }
 
 // given reports whether there is a source, and what is wrong with the flags.
@@ -40,6 +51,9 @@ func (s *sourceFlags) given(cmd *cobra.Command) (bool, error) {
 		if cmd.Flags().Changed(name) {
 			return false, usagef("--%s says which cluster is meant; add --kubernetes to take the configuration from it", name)
 		}
+	}
+	if s.timeout != 0 && cmd.Flags().Changed("timeout") {
+		return false, usagef("--timeout is how long a cluster is waited for; add --kubernetes")
 	}
 	return len(s.files) > 0, nil
 }
@@ -64,7 +78,12 @@ func (s *sourceFlags) load(ctx context.Context, version string, env Env, o confi
 	if !s.kubernetes {
 		return app.LoadWith(s.files, env.Stdin, o), nil
 	}
+	if s.timeout <= 0 {
+		return nil, usagef("--timeout %s is not over 0s", s.timeout)
+	}
 	ctx, stop := interruptible(ctx, env)
 	defer stop()
+	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout, fmt.Errorf("gave up after %s (--timeout)", s.timeout))
+	defer cancel()
 	return app.LoadCluster(ctx, version, s.cluster, o)
 }

@@ -112,6 +112,8 @@ func (p *player) run(args []string) {
 		p.gateway = newPaperGateway(p.t, args[1])
 	case "request", "hold":
 		p.request(args[1:], args[0] == "hold")
+	case "unready":
+		p.gateway.notReady = strings.Join(args[1:], " ")
 	case "pass":
 		d, err := time.ParseDuration(args[1])
 		must(p.t, err)
@@ -133,13 +135,23 @@ func (p *player) remora(args []string) {
 		Getenv: func(name string) string { return map[string]string{gatewayVariable: url}[name] },
 		Notify: func(...os.Signal) <-chan os.Signal { return nil },
 	})
-	p.out.WriteString(stdout.String())
-	for line := range strings.Lines(stderr.String()) {
+	p.out.WriteString(p.shown(stdout.String()))
+	for line := range strings.Lines(p.shown(stderr.String())) {
 		p.out.WriteString("! " + line)
 	}
 	if status != exitOK {
 		fmt.Fprintf(&p.out, "exit %d\n", status)
 	}
+}
+
+// shown is what was printed, without the gateway's port, which differs from run to run.
+func (p *player) shown(text string) string {
+	if p.gateway == nil {
+		return text
+	}
+	url := p.gateway.server.URL
+	colon := strings.LastIndex(url, ":")
+	return strings.ReplaceAll(text, url, url[:colon+1]+strings.Repeat("P", len(url)-colon-1))
 }
 
 // request lets the gateway decide a request and says where it went.
@@ -167,6 +179,8 @@ type paperGateway struct {
 	engine *affinity.Engine
 	server *httptest.Server
 	time   time.Time
+
+	notReady string // why it is not
 }
 
 func newPaperGateway(t *testing.T, file string) *paperGateway {
@@ -177,11 +191,15 @@ func newPaperGateway(t *testing.T, file string) *paperGateway {
 	engine, err := loaded.Paper(g.time, "")
 	must(t, err)
 	g.engine = engine
-	now := func() time.Time { return g.time }
+	now, began := func() time.Time { return g.time }, g.time
 	g.server = httptest.NewServer(admin.New(admin.Config{
 		Engine: engine, Metrics: prometheus.NewRegistry(), Now: now,
-		Status: func() admin.Status { return admin.Status{} },
-		Swept:  func() <-chan struct{} { return nil },
+		Status: func() admin.Status {
+			st := admin.Status{Version: "v0.0.0-test", Now: g.time, StartedAt: began, Ready: g.notReady == "", NotReady: g.notReady}
+			st.Config.Routes, st.Config.Services, st.Config.Endpoints = loaded.Routes, loaded.Services, loaded.Endpoints
+			return st
+		},
+		Swept: func() <-chan struct{} { return nil },
 	}).Handler())
 	t.Cleanup(g.server.Close)
 	return g

@@ -35,6 +35,7 @@ Exit status: 0 valid, warnings included; 1 invalid, or with --strict a warning; 
 		Args: noArgs,
 	}
 	source := addSource(cmd)
+	source.addTimeout(cmd)
 	draining := addDraining(cmd, "draining")
 	addProxied(cmd, &options.Proxied)
 	cmd.Flags().BoolVar(&strict, "strict", false, "fail on warnings as well")

@@ -99,6 +99,20 @@ func (c *Cluster) Run(ctx context.Context) {
 // Synced is closed when all objects are known that there were at some time since Run.
 func (c *Cluster) Synced() <-chan struct{} { return c.synced }
 
+// Awaited names the resources of which not all objects are known yet.
+func (c *Cluster) Awaited() []string {
+	var names []string
+	for _, s := range c.sources {
+		s.mu.Lock()
+		synced := s.synced
+		s.mu.Unlock()
+		if !synced && !slices.Contains(names, s.kind.resource) {
+			names = append(names, s.kind.resource)
+		}
+	}
+	return names
+}
+
 // Changes has a token when the set has changed in a way that matters since the last one was taken. Several changes may be one
 // token. Nothing is told before Synced.
 func (c *Cluster) Changes() <-chan struct{} { return c.changed }

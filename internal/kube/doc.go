@@ -43,25 +43,13 @@ var errNoCluster = errors.New("there is no kubeconfig and this is no pod: give -
 
 // Connect prepares to watch a cluster. It asks the API server nothing yet.
 func Connect(o Options) (*Cluster, error) {
-	for _, ns := range o.Namespaces {
-		if wrong := validation.IsDNS1123Label(ns); len(wrong) > 0 {
-			return nil, fmt.Errorf("%q is not the name of a namespace: use lower case letters, digits and '-'", ns)
-		}
-	}
-	config, own, err := o.config()
+	config, own, namespaces, err := o.connection()
 	if err != nil {
 		return nil, err
 	}
-	config.UserAgent = o.UserAgent
-	// The API server's own fair queuing bounds what one client may ask; here are a few lists at the start, and watches.
-	config.QPS = -1
-	config.WarningHandler = rest.NoWarnings{}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	namespaces := slices.Clone(o.Namespaces)
-	slices.Sort(namespaces)
-	namespaces = slices.Compact(namespaces)
 	c := &Cluster{
 		Server: config.Host, Namespaces: namespaces, Own: own, log: o.Log, decode: o.Decode, config: config,
 		changed: make(chan struct{}, 1), turned: make(chan struct{}, 1), synced: make(chan struct{}),
@@ -70,6 +58,25 @@ func Connect(o Options) (*Cluster, error) {
 		return nil, fmt.Errorf("connect to %s: %w", config.Host, err)
 	}
 	return c, nil
+}
+
+// connection is how to reach the API server, the program's own namespace, and those that are named, each once.
+func (o *Options) connection() (config *rest.Config, own string, namespaces []string, err error) {
+	for _, ns := range o.Namespaces {
+		if wrong := validation.IsDNS1123Label(ns); len(wrong) > 0 {
+			return nil, "", nil, fmt.Errorf("%q is not the name of a namespace: use lower case letters, digits and '-'", ns)
+		}
+	}
+	if config, own, err = o.config(); err != nil {
+		return nil, "", nil, err
+	}
+	config.UserAgent = o.UserAgent
+	// The API server's own fair queuing bounds what one client may ask; here are a few lists at the start, and watches.
+	config.QPS = -1
+	config.WarningHandler = rest.NoWarnings{}
+	namespaces = slices.Clone(o.Namespaces)
+	slices.Sort(namespaces)
+	return config, own, slices.Compact(namespaces), nil
 }
 
 // config finds out how to reach the API server, as kubectl does, and which namespace is the program's own.

@@ -134,6 +134,22 @@ func (p *process) logged(message, member string) string {
 	return value
 }
 
+// ends waits for the end of the process, and checks its exit status.
+func (p *process) ends(status int) {
+	p.t.Helper()
+	if <-p.ended; p.cmd.ProcessState.ExitCode() != status {
+		p.t.Errorf("remora ended with %d, want %d", p.cmd.ProcessState.ExitCode(), status)
+	}
+}
+
+// output is all that the process has printed at its end.
+func (p *process) output() string {
+	<-p.ended
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return strings.Join(p.lines, "\n")
+}
+
 // stop ends the process as Kubernetes does, and gives its exit status.
 func (p *process) stop() int {
 	p.t.Helper()

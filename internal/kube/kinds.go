@@ -112,12 +112,12 @@ type builtInClient struct {
 	codec    runtime.ParameterCodec
 }
 
-func newBuiltInClient(base *rest.Config, gv schema.GroupVersion, resource string) (client, error) {
+func newBuiltInClient(base *rest.Config, gv schema.GroupVersion, resource string) (*builtInClient, error) {
 	c, scheme, err := newRESTClient(base, gv)
 	if err != nil {
 		return nil, err
 	}
-	return builtInClient{c, resource, runtime.NewParameterCodec(scheme)}, nil
+	return &builtInClient{c, resource, runtime.NewParameterCodec(scheme)}, nil
 }
 
 // newRESTClient makes a client for the built-in kinds of a group.
@@ -141,15 +141,15 @@ func newRESTClient(base *rest.Config, gv schema.GroupVersion) (*rest.RESTClient,
 	return c, scheme, err
 }
 
-func (c builtInClient) request(namespace string, o *metav1.ListOptions) *rest.Request {
+func (c *builtInClient) request(namespace string, o *metav1.ListOptions) *rest.Request {
 	return c.rest.Get().NamespaceIfScoped(namespace, namespace != "").Resource(c.resource).VersionedParams(o, c.codec)
 }
 
-func (c builtInClient) list(ctx context.Context, namespace string, o metav1.ListOptions) (runtime.Object, error) {
+func (c *builtInClient) list(ctx context.Context, namespace string, o metav1.ListOptions) (runtime.Object, error) {
 	return c.request(namespace, &o).Do(ctx).Get()
 }
 
-func (c builtInClient) watch(ctx context.Context, namespace string, o metav1.ListOptions) (watch.Interface, error) {
+func (c *builtInClient) watch(ctx context.Context, namespace string, o metav1.ListOptions) (watch.Interface, error) {
 	o.Watch = true
 	return c.request(namespace, &o).Watch(ctx)
 }

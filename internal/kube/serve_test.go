@@ -92,6 +92,7 @@ func TestACluster(t *testing.T) {
 		{"the status of a policy says what has become of it", testStatus},
 		{"the use case", testUseCase},
 		{"extproc, validate and explain read the cluster too", testOtherCommands},
+		{"the gateways of a cluster are asked through port-forwards", testGatewaysInPods},
 		{"a broken object does not hold up the others, and changes gather", testBrokenObject},
 		{"the API server goes away and comes back", testServerGoesAway},
 	} {

@@ -54,9 +54,9 @@ func (s *source) run(ctx context.Context) {
 // objects, retries without heeding its context.
 func (s *source) IsWatchListSemanticsUnSupported() bool { return true }
 
-// ListWithContext implements cache.ListerWatcherWithContext. A kind that the API server does not have is one without objects, for
-// as long as it has not been there: it is asked for again and again. Once it was there, its objects stay until the API
-// server says that each is gone.
+// ListWithContext implements cache.ListerWatcherWithContext. A kind that the API server does not have is one without objects:
+// it is asked for again and again. Objects that are known stay until the API server says that each is gone, which it does before
+// it forgets their kind.
 func (s *source) ListWithContext(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 	list, err := s.client.list(ctx, s.namespace, o)
 	if ctx.Err() != nil {
@@ -88,13 +88,15 @@ func (s *source) Watch(o metav1.ListOptions) (watch.Interface, error) {
 	return s.WatchWithContext(context.Background(), o)
 }
 
-// isMissing reports whether a kind that was not found has never been there, and says so when that is news.
+// isMissing reports whether a kind that was not found has no objects, as none has ever been there or each was said to be gone, and says
+// so when that is news.
 func (s *source) isMissing() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.listed {
+	if len(s.entries) > 0 {
 		return false
 	}
+	s.listed = false
 	if !s.missing {
 		s.missing = true
 		s.cluster.log.Info("the cluster does not have a kind, which is watched as soon as its CustomResourceDefinition is there",

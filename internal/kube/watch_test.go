@@ -101,6 +101,17 @@ func testKindsAppear(t *testing.T, c *kubetest.Cluster) {
 	if m := set.HTTPRoutes[0].Value.Spec.Rules[0].Matches; len(m) != 1 || *m[0].Path.Value != "/" {
 		t.Errorf("the rule matches %+v", m)
 	}
+	c.Delete(t, "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: referencegrants.gateway.networking.k8s.io}\n")
+	await(t, watched, "end of the ReferenceGrant, whose kind is deleted", func(s *resource.Set) bool { return len(s.ReferenceGrants) == 0 })
+	awaitAnswer(t, "kind that is missing, which is no failure", func() (bool, string) {
+		h := watched.Health()
+		for _, k := range h.Kinds {
+			if k.Kind == "ReferenceGrant" {
+				return k.Missing && h.Failure == nil, fmt.Sprintf("%+v", h)
+			}
+		}
+		return false, ""
+	})
 }
 
 func testNamespaces(t *testing.T, c *kubetest.Cluster) {

@@ -1,0 +1,264 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/remora-proxy/remora/internal/admin"
+	"github.com/remora-proxy/remora/internal/affinity"
+)
+
+// gatewayState is what a gateway tells of itself and of its replicas.
+type gatewayState struct {
+	Status    admin.Status            `json:"status"`
+	Endpoints []affinity.EndpointView `json:"endpoints"`
+}
+
+// overview is what `remora status` shows.
+type overview struct {
+	Gateways  []answer[gatewayState]  `json:"gateways"`
+	Services  []serviceState          `json:"services"`  // of all gateways together
+	Endpoints []affinity.EndpointView `json:"endpoints"` // of all gateways together
+}
+
+// serviceState is the replicas of a service, by state, and its sessions.
+type serviceState struct {
+	Service  string         `json:"service"`
+	States   map[string]int `json:"endpoints"`
+	Live     int            `json:"liveSessions"`
+	Held     int            `json:"heldSessions"`
+	InFlight int            `json:"requestsInFlight"`
+}
+
+func newStatus(version string, env Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status [--gateway URL | --kubernetes]",
+		Short: "Show gateways, services, replicas, live sessions and drains",
+		Long: `Show gateways, services, replicas, live sessions and drains.
+
+` + gatewaysHelp + `
+Where there are several, numbers of sessions and requests are the sums: a user who came through two of them is counted twice.
+
+LIVE is the sessions that have not expired, HELD those of them with a request in flight. A drain is over when its replica has
+neither a session nor a request; at its END the sessions that are left move.
+
+Exit status: 0 all gateways have answered and are ready; 1 one has not, or is not.`,
+		Example: `  remora status
+  remora status --kubernetes --namespace remora-system
+  remora status --kubernetes -o json`,
+		Args: noArgs,
+	}
+	g := addGateways(cmd, version, env)
+	output := addOutput(cmd)
+	cmd.RunE = runs(func(cmd *cobra.Command, _ []string) error {
+		ctx, cancel := context.WithTimeout(cmd.Context(), clusterPatience)
+		defer cancel()
+		all, stop, err := g.targets(ctx, cmd)
+		if err != nil {
+			return err
+		}
+		defer stop()
+		answers := ask(ctx, all, func(ctx context.Context, c *admin.Client) (s gatewayState, err error) {
+			if s.Status, err = c.Status(ctx); err == nil {
+				s.Endpoints, err = c.Endpoints(ctx, "")
+			}
+			return s, err
+		})
+		if err := failed(answers); err != nil && len(answers) == 1 {
+			return err
+		}
+		return newOverview(answers).print(env, *output)
+	})
+	return cmd
+}
+
+func newOverview(answers []answer[gatewayState]) *overview {
+	o := &overview{Gateways: answers, Services: []serviceState{}}
+	var all [][]affinity.EndpointView
+	for _, a := range answers {
+		if a.Answer != nil {
+			all = append(all, a.Answer.Endpoints)
+		}
+	}
+	o.Endpoints = sumEndpoints(all)
+	for _, ep := range o.Endpoints { // in the order of services
+		n := len(o.Services)
+		if n == 0 || o.Services[n-1].Service != ep.Service {
+			o.Services = append(o.Services, serviceState{Service: ep.Service, States: map[string]int{}})
+			n++
+		}
+		s := &o.Services[n-1]
+		s.States[ep.State]++
+		s.Live, s.Held, s.InFlight = s.Live+ep.Live, s.Held+ep.Held, s.InFlight+ep.InFlight
+	}
+	return o
+}
+
+// print prints it. The error says which gateways are not as they should be.
+func (o *overview) print(env Env, output outputFlag) error {
+	problems := o.problems()
+	if output == "json" {
+		if err := printJSON(env.Stdout, o); err != nil {
+			return err
+		}
+	} else if err := o.printTables(env); err != nil {
+		return err
+	}
+	if len(problems) > 0 {
+		return fmt.Errorf("not all is well:\n%s", strings.Join(problems, "\n"))
+	}
+	return nil
+}
+
+// problems are the gateways that do not answer, or are not ready.
+func (o *overview) problems() []string {
+	var out []string
+	for _, a := range o.Gateways {
+		switch {
+		case a.err != nil:
+			out = append(out, fmt.Sprintf("%s: %v", a.Gateway, a.err))
+		case !a.Answer.Status.Ready:
+			out = append(out, fmt.Sprintf("%s is not ready: %s", a.Gateway, a.Answer.Status.NotReady))
+		}
+	}
+	return out
+}
+
+func (o *overview) printTables(env Env) error {
+	var gateways, services, endpoints, drains [][]string
+	var now time.Time // by the gateways' own clocks
+	sessions := 0
+	for _, a := range o.Gateways {
+		if a.Answer == nil {
+			gateways = append(gateways, []string{a.Gateway, "-", "no answer", "-", "-", "-", "-", "-", "-"})
+			continue
+		}
+		live := 0
+		for _, ep := range a.Answer.Endpoints {
+			live += ep.Live
+		}
+		sessions += live
+		st := &a.Answer.Status
+		if st.Now.After(now) {
+			now = st.Now
+		}
+		gateways = append(gateways, []string{
+			a.Gateway, st.Version, map[bool]string{true: "ready", false: "not ready"}[st.Ready], age(st.Now.Sub(st.StartedAt)),
+			strconv.Itoa(st.Config.Routes), strconv.Itoa(st.Config.Services), strconv.Itoa(st.Config.Endpoints), strconv.Itoa(live), concerns(st),
+		})
+	}
+	if len(o.Gateways) > 1 {
+		gateways = append(gateways, []string{"all", "-", "-", "-", "-", "-", "-", strconv.Itoa(sessions), "-"})
+	}
+	for _, s := range o.Services {
+		services = append(services, []string{s.Service, inStates(s.States), strconv.Itoa(s.Live), strconv.Itoa(s.Held), strconv.Itoa(s.InFlight)})
+	}
+	for _, ep := range o.Endpoints {
+		row := []string{ep.Service, ep.Addr, cmp.Or(ep.Name, "-"), ep.State, strconv.Itoa(ep.Live), strconv.Itoa(ep.Held), strconv.Itoa(ep.InFlight)}
+		endpoints = append(endpoints, row)
+		if !ep.DrainingSince.IsZero() {
+			drains = append(drains, []string{ep.Service, ep.Addr, cmp.Or(ep.Name, "-"), age(now.Sub(ep.DrainingSince)), left(ep.DrainEnds.Sub(now)), strconv.Itoa(ep.Live), strconv.Itoa(ep.InFlight)})
+		}
+	}
+	for _, t := range []struct {
+		heading string
+		rows    [][]string
+	}{
+		{"GATEWAY VERSION STATE UP ROUTES SERVICES ENDPOINTS LIVE CONCERNS", gateways},
+		{"SERVICE ENDPOINTS LIVE HELD IN-FLIGHT", services},
+		{"SERVICE ENDPOINT NAME STATE LIVE HELD IN-FLIGHT", endpoints},
+		{"DRAINING ENDPOINT NAME FOR END LIVE IN-FLIGHT", drains},
+	} {
+		if len(t.rows) == 0 {
+			continue
+		}
+		if t.heading[0] != 'G' {
+			fmt.Fprintln(env.Stdout)
+		}
+		if err := table(env.Stdout, t.heading, t.rows); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// concerns says shortly what is to be looked at in a gateway's status.
+func concerns(st *admin.Status) string {
+	var out []string
+	if !st.Config.LastLoad.Applied && !st.Config.LastLoad.At.IsZero() {
+		out = append(out, "configuration refused")
+	}
+	errs, warnings := 0, 0
+	for _, d := range st.Config.LastLoad.Diagnostics {
+		if d.Severity == "error" {
+			errs++
+		} else {
+			warnings++
+		}
+	}
+	if errs > 0 {
+		out = append(out, counted(errs, "error"))
+	}
+	if warnings > 0 {
+		out = append(out, counted(warnings, "warning"))
+	}
+	if st.Cluster != nil && !st.Cluster.Watching {
+		out = append(out, "cluster not watched")
+	}
+	if st.Cluster != nil && st.Cluster.StatusError != "" {
+		out = append(out, "status not written")
+	}
+	if st.Sessions.SaveError != "" {
+		out = append(out, "sessions not saved")
+	}
+	return cmp.Or(strings.Join(out, ", "), "none")
+}
+
+// inStates is "2 ready, 1 draining".
+func inStates(states map[string]int) string {
+	order := []string{"ready", "warming", "draining", "unhealthy"}
+	rank := func(state string) int {
+		if i := slices.Index(order, state); i >= 0 {
+			return i
+		}
+		return len(order) // gateways do not agree on it
+	}
+	names := make([]string, 0, len(states))
+	for state := range states {
+		names = append(names, state)
+	}
+	slices.SortFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(rank(a), rank(b)), strings.Compare(a, b)) })
+	for i, state := range names {
+		names[i] = fmt.Sprintf("%d %s", states[state], state)
+	}
+	return strings.Join(names, ", ")
+}
+
+// age is a duration as kubectl shows it: in its two largest units.
+func age(d time.Duration) string {
+	d = max(d, 0)
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%ds", int(d.Minutes()), int(d.Seconds())%60)
+	case d < 24*time.Hour:
+		return fmt.Sprintf("%dh%dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%dd%dh", int(d.Hours())/24, int(d.Hours())%24)
+}
+
+// left is how long it is to the end of a drain.
+func left(d time.Duration) string {
+	if d <= 0 {
+		return "passed"
+	}
+	return "in " + age(d)
+}
