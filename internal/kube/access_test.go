@@ -111,9 +111,9 @@ func testGatewaysInPods(t *testing.T, c *kubetest.Cluster) {
 	remora := func(args ...string) *process { return start(t, append(args, in...)...) }
 
 	status := remora("status")
-	status.line("gateways/remora-one", "ready", "1          2")
-	status.line("gateways/remora-two", "ready", "1          1")
-	status.line("all", "3     -")
+	status.line("gateways/remora-one", " ready ", " 2 ")
+	status.line("gateways/remora-two", " ready ", " 1 ")
+	status.line("all", " 3 ")
 	status.line("backend-1.default.svc.cluster.local:8080", "1 ready", "3     0     0")
 	status.ends(0)
 
