@@ -22,6 +22,7 @@ const HoldPrefix = "hold.remora.dev/"
 type Pod struct {
 	Namespace, Name string
 	UID             types.UID
+	Version         string // the resource version: another one after each write to the pod, whoever makes it
 	Labels          map[string]string
 
 	// ReplicaSet is the uid of the ReplicaSet (or ReplicationController) that the pod belongs to; empty: of none. These are the
@@ -40,7 +41,7 @@ type Pod struct {
 
 // readPod keeps what is needed of a pod's metadata.
 func readPod(m *metav1.PartialObjectMetadata) *Pod {
-	p := &Pod{Namespace: m.Namespace, Name: m.Name, UID: m.UID, Labels: m.Labels, Release: m.Annotations[ReleaseAnnotation] == "true"}
+	p := &Pod{Namespace: m.Namespace, Name: m.Name, UID: m.UID, Version: m.ResourceVersion, Labels: m.Labels, Release: m.Annotations[ReleaseAnnotation] == "true"}
 	if owner := metav1.GetControllerOfNoCopy(m); owner != nil && (owner.Kind == "ReplicaSet" || owner.Kind == "ReplicationController") {
 		p.ReplicaSet = owner.UID
 	}

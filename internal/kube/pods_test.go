@@ -24,6 +24,7 @@ func TestWhatIsKeptOfAPod(t *testing.T) {
 		"a pod of a ReplicaSet":                   {metav1.ObjectMeta{OwnerReferences: owned("ReplicaSet", true)}, func(p *Pod) { p.ReplicaSet = "owner" }},
 		"an owner that is not the controller":     {metav1.ObjectMeta{OwnerReferences: owned("ReplicaSet", false)}, func(*Pod) {}},
 		"a pod of a StatefulSet":                  {metav1.ObjectMeta{OwnerReferences: owned("StatefulSet", true)}, func(*Pod) {}},
+		"its version, by which it is released":    {metav1.ObjectMeta{ResourceVersion: "42"}, func(p *Pod) { p.Version = "42" }},
 		"an annotation that is not read":          {metav1.ObjectMeta{Annotations: map[string]string{"note": "x"}}, func(*Pod) {}},
 		"a release that is not \"true\"":          {metav1.ObjectMeta{Annotations: map[string]string{ReleaseAnnotation: "yes"}}, func(*Pod) {}},
 		"a release":                               {metav1.ObjectMeta{Annotations: map[string]string{ReleaseAnnotation: "true"}}, func(p *Pod) { p.Release = true }},

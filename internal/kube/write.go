@@ -46,10 +46,15 @@ func (c *Cluster) annotate(ctx context.Context, p *Pod, name string, value any, 
 // API server before its processes have ended.
 const releaseGrace = 1
 
-// Release deletes a pod that is terminating once more, with the shortest grace period.
-func (c *Cluster) Release(ctx context.Context, p *Pod) error {
-	grace, uid := int64(releaseGrace), p.UID
-	return c.written(c.podsOf(p).Delete(ctx, p.Name, metav1.DeleteOptions{GracePeriodSeconds: &grace, Preconditions: &metav1.Preconditions{UID: &uid}}), p)
+// Release deletes a pod that is terminating once more, with the shortest grace period, if it is still as it was seen: what another gateway
+// has written since may say that it needs the pod. released is false when it is not, or is gone.
+func (c *Cluster) Release(ctx context.Context, p *Pod) (released bool, err error) {
+	grace := int64(releaseGrace)
+	err = c.podsOf(p).Delete(ctx, p.Name, metav1.DeleteOptions{
+		GracePeriodSeconds: &grace,
+		Preconditions:      &metav1.Preconditions{UID: &p.UID, ResourceVersion: &p.Version},
+	})
+	return err == nil, c.written(err, p)
 }
 
 // Released reports whether the pod has no more time left than Release would leave it.
@@ -59,7 +64,7 @@ func (c *Cluster) podsOf(p *Pod) metadata.ResourceInterface {
 	return c.client.Resource(corev1.SchemeGroupVersion.WithResource(podKind.resource)).Namespace(p.Namespace)
 }
 
-// written says what to do about the error of a write to a pod. A conflict is about the uid: the pod is gone.
+// written says what to do about the error of a write to a pod. A conflict is no error: the pod is gone, or is not as it was seen.
 func (c *Cluster) written(err error, p *Pod) error {
 	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return nil

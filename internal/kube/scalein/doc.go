@@ -25,7 +25,7 @@ const (
 	interval     = time.Second
 	writesPer    = 5                // costs at most in each interval
 	costInterval = 10 * time.Second // between two writes to one pod
-	errorPause   = 10 * time.Second // after a write that has failed
+	errorPause   = 10 * time.Second // after a write that has failed; a hold is tried again after interval, before settle is over
 	writeTimeout = 5 * time.Second
 )
 
@@ -42,7 +42,7 @@ type Pods interface {
 	Releasable() []*kube.Pod
 	SetDeletionCost(ctx context.Context, p *kube.Pod, cost int32, manager string) error
 	Hold(ctx context.Context, p *kube.Pod, gateway string, until time.Time, manager string) error
-	Release(ctx context.Context, p *kube.Pod) error
+	Release(ctx context.Context, p *kube.Pod) (released bool, err error)
 }
 
 // Leases are the Leases of the program's own namespace. *kube.Cluster has them, and its methods' docs say what they do.

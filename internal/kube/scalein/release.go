@@ -14,7 +14,7 @@ import (
 // does not need. Each gateway knows its own sessions alone.
 func (s *Scaler) hold(ctx context.Context, endpoints []affinity.EndpointStats, now time.Time) (unneeded []*kube.Pod) {
 	taking := takingSessions(endpoints)
-	holds := make(map[types.UID]time.Time, len(s.holds))
+	holds, refused := make(map[types.UID]time.Time, len(s.holds)), false
 	for _, pod := range s.c.Pods.Releasable() {
 		if pod.Released() {
 			continue
@@ -22,11 +22,16 @@ func (s *Scaler) hold(ctx context.Context, endpoints []affinity.EndpointStats, n
 		sessions, requests, known := s.c.Busy(string(pod.UID))
 		until := s.holds[pod.UID]
 		needed := sessions > 0 || requests > 0 || taking[pod.UID]
-		switch {
-		case needed && until.Sub(now) < holdTime/2:
-			until = s.tryHold(ctx, pod, until, now.Add(holdTime), now)
-		case !needed && until.After(now):
-			until = s.tryHold(ctx, pod, until, time.Time{}, now)
+		var next time.Time // to take it back
+		if needed {
+			next = now.Add(holdTime)
+		}
+		if change := needed && until.Sub(now) < holdTime/2 || !needed && until.After(now); change && !refused {
+			if s.tryHold(ctx, pod, next, now) {
+				until = next
+			} else {
+				refused = true // the others' turn comes: pods are in no order
+			}
 		}
 		if !needed && known {
 			unneeded = append(unneeded, pod)
@@ -39,14 +44,11 @@ func (s *Scaler) hold(ctx context.Context, endpoints []affinity.EndpointStats, n
 	return unneeded
 }
 
-// tryHold writes until when a pod is needed, and gives what is written now.
-func (s *Scaler) tryHold(ctx context.Context, pod *kube.Pod, before, until, now time.Time) time.Time {
-	if now.Before(s.pausedTo) || !s.try(ctx, now, &s.st.Holds, &s.st.HoldErrors, func(ctx context.Context) error {
+// tryHold writes until when a pod is needed. It heeds no pause: after a shorter one than that another gateway would release the pod.
+func (s *Scaler) tryHold(ctx context.Context, pod *kube.Pod, until, now time.Time) bool {
+	return s.try(ctx, now, &s.st.Holds, &s.st.HoldErrors, func(ctx context.Context) error {
 		return s.c.Pods.Hold(ctx, pod, s.c.Identity, until, s.c.manager())
-	}) {
-		return before
-	}
-	return until
+	})
 }
 
 // heldByOthers reports whether another gateway needs a pod.
@@ -77,13 +79,21 @@ func (s *Scaler) release(ctx context.Context, unneeded []*kube.Pod, now time.Tim
 	s.idle = still
 }
 
-func (s *Scaler) releaseOne(ctx context.Context, pod *kube.Pod, now time.Time) bool {
-	done := s.try(ctx, now, &s.st.Releases, &s.st.ReleaseErrors, func(ctx context.Context) error { return s.c.Pods.Release(ctx, pod) })
-	if done {
+// releaseOne reports whether a pod is released. One that has changed since it was seen is not, and is looked at again.
+func (s *Scaler) releaseOne(ctx context.Context, pod *kube.Pod, now time.Time) (released bool) {
+	var answers uint64 // also those that it has changed
+	s.try(ctx, now, &answers, &s.st.ReleaseErrors, func(ctx context.Context) (err error) {
+		released, err = s.c.Pods.Release(ctx, pod)
+		return err
+	})
+	if released {
+		s.mu.Lock()
+		s.st.Releases++
+		s.mu.Unlock()
 		s.c.Log.Info("a terminating pod has no sessions any more and is released",
 			"pod", pod.Namespace+"/"+pod.Name, "after", now.Sub(pod.Terminating).Round(time.Second), "of", time.Duration(pod.Grace)*time.Second)
 	}
-	return done
+	return released
 }
 
 // takingSessions are the pods of which an endpoint is not known to be draining: one that terminates may still get sessions until that

@@ -31,14 +31,16 @@ type world struct {
 	held      int            // holds written, or taken back
 	lease     *coordinationv1.Lease
 	version   int
-	refuse    error // of every write to a pod
+	refuse    error           // of every write to a pod
+	lost      map[string]int  // writes to pods that a gateway makes in vain before one succeeds
+	behind    map[string]bool // gateways that are not told of holds
 	cut       map[string]bool
 	written   []string // pod=cost by manager, or "released pod"
 	at        []time.Time
 }
 
 func newWorld() *world {
-	return &world{pods: map[types.UID]*kube.Pod{}, requests: map[string]int{}, cut: map[string]bool{}}
+	return &world{pods: map[types.UID]*kube.Pod{}, requests: map[string]int{}, cut: map[string]bool{}, lost: map[string]int{}, behind: map[string]bool{}}
 }
 
 // add adds a ready pod of a ReplicaSet, with an endpoint of a service with sessions.
@@ -107,7 +109,11 @@ func (g gateway) Releasable() (all []*kube.Pod) {
 	defer g.mu.Unlock()
 	for _, p := range g.pods {
 		if p.Release && !p.Terminating.IsZero() {
-			all = append(all, p)
+			seen := *p
+			if g.behind[g.name] {
+				seen.Version, seen.Holds = "", nil
+			}
+			all = append(all, &seen)
 		}
 	}
 	return all
@@ -125,13 +131,16 @@ func (g gateway) SetDeletionCost(_ context.Context, p *kube.Pod, cost int32, man
 	return err
 }
 
-func (g gateway) Release(_ context.Context, p *kube.Pod) error {
+func (g gateway) Release(_ context.Context, p *kube.Pod) (released bool, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	next := *g.pods[p.UID]
+	if next.Version != p.Version {
+		return false, nil
+	}
 	next.Grace = 1
 	g.pods[p.UID] = &next
-	return g.write("released " + p.Name)
+	return true, g.write("released " + p.Name)
 }
 
 func (g gateway) Hold(_ context.Context, p *kube.Pod, gateway string, until time.Time, _ string) error {
@@ -147,7 +156,12 @@ func (g gateway) Hold(_ context.Context, p *kube.Pod, gateway string, until time
 		next.Holds[gateway] = until
 	}
 	g.held++
+	if g.lost[g.name] > 0 {
+		g.lost[g.name]--
+		return errors.New("the API server is overloaded")
+	}
 	if g.refuse == nil {
+		next.Version = strconv.Itoa(g.held)
 		g.pods[p.UID] = &next
 	}
 	return g.refuse
@@ -423,6 +437,40 @@ func TestAPodThatAnotherGatewayNeedsStays(t *testing.T) {
 		pass(time.Minute)
 		expect(t, w, "released b")
 	})
+}
+
+func TestAPodIsNotReleasedBecauseAWriteFailed(t *testing.T) {
+	for name, trouble := range map[string]func(*world){
+		"the gateway that needs it is refused a few times":      func(w *world) { w.lost["second"] = 3 },
+		"the gateway that releases does not know of that write": func(w *world) { w.behind["first"] = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				w.add("a", "", 0)
+				s, stopFirst := w.start("first", nil)
+				defer stopFirst()
+				pass(5 * time.Second)
+				_, stopSecond := w.start("second", nil)
+				defer stopSecond()
+				w.mu.Lock()
+				w.own = map[string]int{"first": 0, "second": 3}
+				trouble(w)
+				w.mu.Unlock()
+				w.terminate("a")
+				pass(10 * time.Minute)
+				expect(t, w, "")
+				if st := s.Status(); st.Releases != 0 {
+					t.Errorf("%d releases are counted", st.Releases)
+				}
+				w.mu.Lock()
+				w.own["second"], w.behind = 0, map[string]bool{}
+				w.mu.Unlock()
+				pass(8 * time.Second)
+				expect(t, w, "released a")
+			})
+		})
+	}
 }
 
 func TestOneGatewayWrites(t *testing.T) {
