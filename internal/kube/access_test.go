@@ -99,7 +99,7 @@ func (n *node) forward(pod, port string, data, reasons httpstream.Stream) {
 
 // testGatewaysInPods asks the gateways of a cluster from outside, through the API server.
 func testGatewaysInPods(t *testing.T, c *kubetest.Cluster) {
-	c.Apply(t, useCase(t))
+	c.Apply(t, lasting(t))
 	replica(t, "backend-1", "backend-1-a", "10.244.1.1")
 	c.Apply(t, slice("backend-1", endpoint{"10.244.1.1", "backend-1-a", "uid-a", ready}))
 	one, two := serve(t, c.Kubeconfig), serve(t, c.Kubeconfig)

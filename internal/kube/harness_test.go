@@ -23,13 +23,16 @@ import (
 // patience is how long a line of a log may take, on a machine under load.
 const patience = 2 * time.Minute
 
+// programDir is the folder of program; empty: there is none.
+var programDir string
+
 // program builds remora, once for all tests.
 var program = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "remora")
-	if err != nil {
+	var err error
+	if programDir, err = os.MkdirTemp("", "remora"); err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, "remora")
+	path := filepath.Join(programDir, "remora")
 	out, err := exec.Command("go", "build", "-o", path, "../../cmd/remora").CombinedOutput()
 	if err != nil {
 		err = errors.Join(err, errors.New(string(out)))

@@ -122,7 +122,7 @@ func TestScaleIn(t *testing.T) {
 	})
 	c.AddIstio(t)
 	c.AddDefinitions(t, filepath.Join(kubetest.Root(t), "deploy", "crd", "remora.dev_affinitypolicies.yaml"))
-	c.Apply(t, strings.Replace(useCase(t), "promote:", "idleTimeout: 1h\n  drainDeadline: 1h\n  promote:", 1))
+	c.Apply(t, lasting(t))
 	c.Apply(t, fmt.Sprintf(drainers, 3))
 	eventually(t, "three pods are ready", func() bool {
 		ready := 0

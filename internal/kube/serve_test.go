@@ -27,6 +27,12 @@ func useCase(t *testing.T) string {
 	return strings.Join(all, "\n---\n")
 }
 
+// lasting is the use case with sessions, and drains, that outlast a test on a machine under load.
+func lasting(t *testing.T) string {
+	t.Helper()
+	return strings.Replace(useCase(t), "promote:", "idleTimeout: 1h\n  drainDeadline: 1h\n  promote:", 1)
+}
+
 // endpoint is a replica as an EndpointSlice has it.
 type endpoint struct {
 	ip, pod, uid string
@@ -101,7 +107,7 @@ func TestACluster(t *testing.T) {
 }
 
 func testUseCase(t *testing.T, c *kubetest.Cluster) {
-	c.Apply(t, useCase(t))
+	c.Apply(t, lasting(t))
 	a := endpoint{"10.244.1.1", "backend-1-a", "uid-a", ready}
 	b := endpoint{"10.244.1.2", "backend-1-b", "uid-b", ready}
 	third := endpoint{"10.244.1.3", "backend-1-c", "uid-c", ready}
@@ -279,7 +285,7 @@ func testBrokenObject(t *testing.T, c *kubetest.Cluster) {
 }
 
 func testServerGoesAway(t *testing.T, c *kubetest.Cluster) {
-	c.Apply(t, useCase(t))
+	c.Apply(t, lasting(t))
 	replica(t, "backend-1", "backend-1-a", "10.244.1.1")
 	a := endpoint{"10.244.1.1", "backend-1-a", "uid-a", ready}
 	c.Apply(t, slice("backend-1", a))
