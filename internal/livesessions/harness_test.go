@@ -47,7 +47,7 @@ func build(t *testing.T, dir string) string {
 	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", path, ".")
 	cmd.Dir, cmd.Env = filepath.Join(kubetest.Root(t), dir), append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build %s: %v\n%s", dir, err, out)
+		t.Fatalf("build %s (the tests have no network: `make metrics-adapter` gets what it takes): %v\n%s", dir, err, out)
 	}
 	return path
 }
