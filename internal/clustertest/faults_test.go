@@ -37,7 +37,7 @@ func testKill(t *testing.T, s *stage, add func(row)) {
 	inFlight := 0
 	for _, u := range all {
 		switch {
-		case its[u] && (len(u.moves) != 1 || len(u.broken) > 0):
+		case its[u] && (len(u.moves)+u.expired != 1 || len(u.broken) > 0):
 			t.Errorf("%s was on the pod, and moved %d times and broke %d times", u.name, len(u.moves), len(u.broken))
 		case !its[u] && len(u.moves)+len(u.broken)+len(u.failed) > 0:
 			t.Errorf("%s was not on the pod, and moved %d times, broke %d times, and had %d failures", u.name, len(u.moves), len(u.broken), len(u.failed))

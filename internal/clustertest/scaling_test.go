@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 )
@@ -49,16 +47,16 @@ func spread(t *testing.T, c *crowd, old map[string]bool) string {
 		on[c.where(u)]++
 	}
 	limit := int(math.Ceil(bound * float64(len(c.users)) / pods))
-	var counts []string
+	var counts []int
 	for pod, n := range on {
 		if !old[pod] && n > limit+atOnce {
 			t.Errorf("%s has %d sessions, more than %d", pod, n, limit)
 		}
-		counts = append(counts, strconv.Itoa(n))
+		counts = append(counts, n)
 	}
 	if len(on) != pods {
 		t.Errorf("%d pods have sessions, want %d", len(on), pods)
 	}
-	slices.SortFunc(counts, func(a, b string) int { return len(a) - len(b) + strings.Compare(a, b) })
-	return fmt.Sprintf("sessions on each: %s (bound for new ones: %d)", strings.Join(counts, ", "), limit)
+	slices.Sort(counts)
+	return fmt.Sprintf("sessions on each: %v (bound for new ones: %d)", counts, limit)
 }
