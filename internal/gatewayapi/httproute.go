@@ -94,7 +94,7 @@ func (c *compiler) attach(r *httpRoute) {
 // attachTo attaches an HTTPRoute to listeners of one Gateway, or says why to none.
 func (c *compiler) attachTo(r *httpRoute, field string, ref *gatewayv1.ParentReference, g *gateway) {
 	listeners := slices.DeleteFunc(slices.Clone(g.listeners), func(l *listener) bool {
-		return ref.SectionName != nil && string(*ref.SectionName) != l.name || ref.Port != nil && uint16(*ref.Port) != l.port
+		return ref.SectionName != nil && string(*ref.SectionName) != l.name || ref.Port != nil && *ref.Port != gatewayv1.PortNumber(l.port)
 	})
 	warn := func(what, remedy string) {
 		c.warnAt(r.object, field, what+": the HTTPRoute serves no request there", remedy)

@@ -103,6 +103,9 @@ func (c *compiler) readPath(o routeObject, field string, in *gatewayv1.HTTPPathM
 			c.errorAt(o, field+".value", wrong, remedy)
 			return nil
 		}
+		if normal, _ := route.NormalizePath(value); normal != value {
+			c.warnAt(o, field+".value", fmt.Sprintf("no request has the path %q: those of requests are normalised", value), "write "+normal)
+		}
 	default:
 		c.errorAt(o, field+".type", fmt.Sprintf("%q is not a type of path match", kind), "write Exact, PathPrefix or RegularExpression")
 		return nil
