@@ -95,6 +95,9 @@ func (c *compiler) readListener(g *gateway, i int) *listener {
 	return l
 }
 
+// hbone is the protocol of the waypoints of Istio's ambient mesh, which it makes known by Gateways.
+const hbone gatewayv1.ProtocolType = "HBONE"
+
 // servesProtocol reports whether HTTPRoutes can attach to a listener of this protocol, and what is wrong with it.
 func (c *compiler) servesProtocol(in *gatewayv1.Listener) (serves bool, wrong, remedy string) {
 	switch in.Protocol {
@@ -104,7 +107,7 @@ func (c *compiler) servesProtocol(in *gatewayv1.Listener) (serves bool, wrong, r
 		if c.proxied {
 			return true, "", ""
 		}
-	case gatewayv1.TLSProtocolType, gatewayv1.TCPProtocolType, gatewayv1.UDPProtocolType:
+	case gatewayv1.TLSProtocolType, gatewayv1.TCPProtocolType, gatewayv1.UDPProtocolType, hbone:
 		if c.proxied {
 			return false, "", ""
 		}
