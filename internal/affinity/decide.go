@@ -204,11 +204,15 @@ func (e *Engine) balance(dec *Decision, now session.Instant) {
 	}
 }
 
+// Stands reports whether dec.Endpoint still serves: since Decide a configuration may have taken it away, or its drain deadline has passed.
+// A front door asks before it tries again to reach it, and calls Move if not: what listens there next may be another life of it.
+func (e *Engine) Stands(dec *Decision, now session.Instant) bool { return dec.Endpoint.serves(now) }
+
 // Connected says that a new connection to dec.Endpoint was established: it is healthy.
 func (e *Engine) Connected(dec *Decision) { dec.Endpoint.connected() }
 
-// Move gives up on dec.Endpoint, which could not be connected to after the front door's retries: the endpoint is unhealthy
-// for a while and dec goes to another one that was not tried yet (dec.Session becomes SessionMoved for a session that was live before), or has a
+// Move gives up on dec.Endpoint, which could not be connected to after the front door's retries, or does not stand any more: the
+// endpoint is unhealthy for a while and dec goes to another one that was not tried yet (dec.Session becomes SessionMoved for a session that was live before), or has a
 // Problem, and nothing to release, when none is left.
 func (e *Engine) Move(dec *Decision, now session.Instant) {
 	if !dec.open {

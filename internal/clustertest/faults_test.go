@@ -3,8 +3,11 @@ package clustertest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/remora-proxy/remora/internal/affinity"
 )
 
 // idleTimeout is the idle time of the scenarios: long beside the users' pauses, so that a machine under load ends no session.
@@ -30,7 +33,11 @@ func testKill(t *testing.T, s *stage, add func(row)) {
 		t.Fatalf("%d of %d users are on the pod", len(its), users)
 	}
 	startAgain := s.kubelet.Kill(t, "kill", victim)
-	until(t, "the gateway has heard of it", func() bool { return len(g.endpoints("backend-1", "ready")) == 1 })
+	until(t, "the gateway has heard of it", func() bool { // and has not only found that nobody answers there, which it calls unhealthy
+		return !slices.ContainsFunc(g.endpoints("backend-1", ""), func(e affinity.EndpointView) bool {
+			return e.Name == victim && e.State != affinity.Gone.String()
+		})
+	})
 	startAgain()
 	c.rounds(all, 4)
 	c.leave(all...)

@@ -40,6 +40,18 @@ func (x *exchange) open(p *pool) {
 	}
 }
 
+// openAgain is open after a wait or a failure, in which the endpoint may have been taken away.
+func (x *exchange) openAgain() {
+	if x.stranded() {
+		x.move(problem.ConnectFailed)
+		return
+	}
+	x.open(x.w.poolOf(x.dec.Endpoint.Addr))
+}
+
+// stranded reports whether the endpoint was taken away since the decision.
+func (x *exchange) stranded() bool { return !x.w.engine.Stands(&x.dec, x.w.instant()) }
+
 // dial begins a new connection. When that fails for want of something here, the endpoint is not to blame.
 func (x *exchange) dial(p *pool) {
 	u, err := p.dial()
@@ -111,7 +123,7 @@ func (x *exchange) Expired(*loop.Timer) {
 	if x.queue != nil {
 		x.answer(problem.Problem{Code: problem.Overloaded, Detail: "No connection to the replica became free in time; try again."})
 	} else {
-		x.open(x.w.poolOf(x.dec.Endpoint.Addr))
+		x.openAgain()
 	}
 	c.serve()
 }
@@ -121,7 +133,9 @@ func (x *exchange) turn(p *pool) {
 	c := x.c
 	x.queue = nil
 	x.w.loop.SetTimer(&x.timer, x, loop.Never)
-	if u := p.take(); u != nil {
+	if x.stranded() {
+		x.move(problem.ConnectFailed)
+	} else if u := p.take(); u != nil {
 		x.takeOver(u)
 	} else {
 		x.open(p)
@@ -148,7 +162,7 @@ func (x *exchange) lost() {
 	x.resends++
 	x.rewind()
 	x.phase = phaseConnect
-	x.open(x.w.poolOf(x.dec.Endpoint.Addr))
+	x.openAgain()
 }
 
 // maxResends is how often a request is sent again after a connection failed under it.

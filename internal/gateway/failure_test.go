@@ -27,20 +27,7 @@ func TestAReplicaThatRefusesConnectionsIsTriedAgainAndThenLeft(t *testing.T) {
 	down := newReplica(t)
 	r := start(t, services{{down.addr, alive.addr}}, quick)
 
-	// A user whose session is on the replica that goes down.
-	user := ""
-	for i := 0; user == ""; i++ {
-		w := r.dial()
-		w.send(hit("user-"+itoa(i), "backend-1"))
-		select {
-		case b := <-down.conns:
-			b.head()
-			b.send("HTTP/1.1 200 OK\nContent-Length: 0\nConnection: close\n\n")
-			b.Close()
-			user = "user-" + itoa(i)
-		case <-responded(w):
-		}
-	}
+	user := r.userOn(down)
 	down.ln.Close()
 	before := r.stats()
 
@@ -68,6 +55,23 @@ func TestAReplicaThatRefusesConnectionsIsTriedAgainAndThenLeft(t *testing.T) {
 	}
 	if n := r.stats().connectFailures - s.connectFailures; n != 0 && r.state(down.addr) == "unhealthy" { // still, or time has passed
 		t.Errorf("%d more attempts to connect to the replica that is down", n)
+	}
+}
+
+// userOn is a user of backend-1 whose session is on a replica.
+func (r *rig) userOn(b *replica) string {
+	r.t.Helper()
+	for i := 0; ; i++ {
+		user, w := "user-"+itoa(i), r.dial()
+		w.send(hit(user, "backend-1"))
+		select {
+		case c := <-b.conns:
+			c.head()
+			c.send("HTTP/1.1 200 OK\nContent-Length: 0\nConnection: close\n\n")
+			c.Close()
+			return user
+		case <-responded(w):
+		}
 	}
 }
 
@@ -103,6 +107,23 @@ func TestAReplicaThatComesBackWhileItIsTriedAgain(t *testing.T) {
 	b.head()
 	b.send("HTTP/1.1 200 OK\nContent-Length: 0\n\n")
 	w.expect(200, "")
+}
+
+// Whoever listens there when it is back knows nothing of its users.
+func TestAReplicaThatIsTakenAwayWhileItIsTriedAgain(t *testing.T) {
+	alive, gone := serve(t, nil), newReplica(t)
+	r := start(t, services{{gone.addr, alive.addr}}, func(c *Config) { c.Retry = Retry{Attempts: 1 << 30, Backoff: time.Millisecond} })
+	user := r.userOn(gone)
+	gone.ln.Close()
+
+	w := r.dial()
+	w.send(hit(user, "backend-1"))
+	r.until("attempts fail", func() bool { return r.stats().connectRetries >= 2 })
+	r.apply(configure(services{{alive.addr}}))
+	w.expect(200, "")
+	if got := alive.last(t).Header.Get("X-Remora-Session"); got != "moved" {
+		t.Errorf("the session is announced as %q, want moved", got)
+	}
 }
 
 func TestAllReplicasAreDown(t *testing.T) {
