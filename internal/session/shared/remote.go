@@ -1,0 +1,90 @@
+package shared
+
+import (
+	"errors"
+
+	"github.com/remora-proxy/remora/internal/session"
+)
+
+// Identity names an endpoint of a service in one incarnation, alike on every gateway. 0 is none.
+type Identity uint64
+
+// Claim is what a gateway says of a session to the store.
+type Claim struct {
+	Key     session.Key
+	Owner   Identity
+	Claimed session.Instant // since when the session has this owner, or lived at the latest: of two claims the older wins
+	Until   session.Instant // when it ends unless somebody renews it: last seen + idle time
+	From    Identity        // Renew: the owner from which it was moved while the store could not be asked; 0: it was not
+}
+
+// Binding is what the store has of a session. The zero Binding is none.
+type Binding struct {
+	Owner   Identity
+	Claimed session.Instant
+	Until   session.Instant
+	By      uint32 // the gateway that renewed it last
+}
+
+// LiveAt is the rule by which the store's sessions live: until their time has passed, as every gateway's own table has it; and for
+// `grace` longer where another gateway renewed it last, for a renewal of that one may be on its way.
+func (b Binding) LiveAt(now session.Instant, me uint32, grace session.Instant) bool {
+	if b.By != me {
+		now -= grace
+	}
+	return b.Owner != 0 && now < b.Until
+}
+
+// Remote is the store that the gateways share. Its calls wait for it, each for a bounded time, and each is atomic for each key. All
+// times are this gateway's. A call that fails may have been carried out.
+type Remote interface {
+	// Claim stores c unless its key has a live session: the first wins. A live session is renewed: it lives until c.Until at least. It
+	// returns the binding that is in force.
+	Claim(now session.Instant, c Claim) (Binding, error)
+	// Move makes c.Owner the owner of the session if its owner is `from`, or it has none, or it is not live, and tells the other gateways.
+	// Claimed of a live session stays. It returns the binding that is in force.
+	Move(now session.Instant, c Claim, from Identity) (Binding, error)
+	// Renew renews the sessions of cs and returns, for each, the binding that is in force:
+	//   - no live session: c is stored;
+	//   - the owner is c.Owner: it lives until c.Until at least, and was claimed at the earlier of the two times;
+	//   - the owner is c.From (not 0): c.Owner is the owner now, as with Move;
+	//   - another owner: the one that was claimed first stays or becomes the owner, the stored one where both are equal. The other
+	//     gateways are told of a change.
+	Renew(now session.Instant, cs []Claim) ([]Binding, error)
+	// Delete ends a session, reports whether a live one was there, and tells the other gateways.
+	Delete(now session.Instant, k session.Key) (bool, error)
+	// Find returns the live binding of each key.
+	Find(now session.Instant, ks []session.Key) ([]Binding, error)
+	// Count counts the live sessions of a part of the store by owner, and removes those that have ended. Called with 0 … parts-1 it
+	// visits all once.
+	Count(now session.Instant, part, parts int) (map[Identity]int, error)
+	// Lead reports whether this gateway is the one that counts, for the next `forMillis` milliseconds.
+	Lead(now session.Instant, forMillis int64) (bool, error)
+	// Announce sends news to all gateways, this one included. News may be lost.
+	Announce(n News) error
+}
+
+// ErrFull is why a Remote takes no new session: its memory is used up. What is there can be renewed.
+var ErrFull = errors.New("the store's memory is full")
+
+// NewsKind says what News are about.
+type NewsKind uint8
+
+// The kinds of news.
+const (
+	Moved  NewsKind = iota + 1 // the session Key has the owner Owner now
+	Ended                      // the session Key was deleted
+	Totals                     // all live sessions, by owner: the others have none
+	Drain                      // an operator drained Endpoint (its address and incarnation), or took that back
+)
+
+// News is what one gateway tells the others.
+type News struct {
+	Kind     NewsKind
+	From     uint32 // the gateway that says it
+	Key      session.Key
+	Owner    Identity
+	Counted  map[Identity]int
+	Endpoint [2]string
+	On       bool
+}
