@@ -92,3 +92,14 @@ type Store interface {
 	// moved meanwhile may be missed or seen twice. f may call no method of the store.
 	Range(f func(Entry) bool)
 }
+
+// Shared is a Store that has its sessions in common with other gateways. Acquire, Release, Peek, Live, Len, Sweep and Range answer from what this
+// gateway has; Bind, Move and Delete may wait for a store outside, for a bounded time.
+type Shared interface {
+	Store
+	// Waits reports whether Bind, Move, Delete and Find would ask the store outside now. When it is known not to answer they do not, and
+	// wait for nothing.
+	Waits() bool
+	// Find is Peek that asks the store outside where this gateway has no live session of k, and takes over what it learns.
+	Find(k Key, now Instant, idle time.Duration) (Entry, bool)
+}
