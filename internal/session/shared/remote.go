@@ -39,8 +39,8 @@ func (b Binding) LiveAt(now session.Instant, me uint32, grace session.Instant) b
 // times are this gateway's. A call that fails may have been carried out.
 type Remote interface {
 	// Claim stores c unless its key has a live session: the first wins. A live session is renewed: it lives until c.Until at least. It
-	// returns the binding that is in force.
-	Claim(now session.Instant, c Claim) (Binding, error)
+	// returns the binding that is in force, and whether this call was the first.
+	Claim(now session.Instant, c Claim) (b Binding, first bool, err error)
 	// Move makes c.Owner the owner of the session if its owner is `from`, or it has none, or it is not live, and tells the other gateways.
 	// Claimed of a live session stays. It returns the binding that is in force.
 	Move(now session.Instant, c Claim, from Identity) (Binding, error)
@@ -60,6 +60,9 @@ type Remote interface {
 	Count(now session.Instant, part, parts int) (map[Identity]int, error)
 	// Lead reports whether this gateway is the one that counts, for the next `forMillis` milliseconds.
 	Lead(now session.Instant, forMillis int64) (bool, error)
+	// Epoch is a number that is another one when the store may have lost what it had: it was started again empty, or another server has
+	// taken its place. Never 0.
+	Epoch(now session.Instant) (uint64, error)
 	// Announce sends news to all gateways, this one included. News may be lost.
 	Announce(n News) error
 }
