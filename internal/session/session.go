@@ -40,6 +40,7 @@ const (
 	Bound    Outcome = iota // the key had no live session and is now bound to the proposed endpoint, with one hold
 	Existing                // a live session was there first; it was renewed and got one hold
 	Full                    // the store is at its limit; nothing was stored and nothing needs to be released
+	Rebound                 // a live session was there first, on an endpoint that this gateway does not know: it is now bound to the proposed one, with one hold
 )
 
 // Entry is one session as Peek and Range show it.

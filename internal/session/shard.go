@@ -241,3 +241,15 @@ func (sh *shard) entries(buf []Entry) []Entry {
 	}
 	return buf
 }
+
+// held appends the sessions that are held to buf.
+func (sh *shard) held(buf []Entry) []Entry {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for i := range sh.slots {
+		if sh.slots[i].meta.holds() > 0 {
+			buf = append(buf, sh.entry(i))
+		}
+	}
+	return buf
+}

@@ -234,6 +234,14 @@ func (t *Table) Sweep(part, parts int, now Instant, idle func(EndpointID) time.D
 	return removed
 }
 
+// Held appends the held sessions of a part of the table to buf. The parts are those of Sweep.
+func (t *Table) Held(buf []Entry, part, parts int) []Entry {
+	for i := part * len(t.shards) / parts; i < (part+1)*len(t.shards)/parts; i++ {
+		buf = t.shards[i].held(buf)
+	}
+	return buf
+}
+
 // Range implements Store. It copies one shard at a time, and holds no lock while f runs.
 func (t *Table) Range(f func(Entry) bool) {
 	var entries []Entry

@@ -1,0 +1,87 @@
+package shared
+
+import (
+	"sync/atomic"
+
+	"github.com/remora-proxy/remora/internal/session"
+)
+
+// census is how many live sessions each endpoint has. One of the gateways walks through the store, part by part, and tells all what it
+// counted; each adds what it knows better, its own sessions, as they are now.
+type census struct {
+	others atomic.Pointer[map[session.EndpointID]int] // as of the last Totals
+	total  atomic.Int64
+	pass   pass
+}
+
+// pass is one walk through the store. Only Count uses it.
+type pass struct {
+	parts   int // in which the store is walked
+	next    int
+	counted map[Identity]int
+}
+
+// A walk visits as many sessions as the store can count with some hundredths of its time: sessionsASecond. It takes a second at least.
+const sessionsASecond = 200_000
+
+// Count counts a part of the store's sessions if this gateway is the one to do so, and tells the others when it has been through. To be
+// called every Options.Interval, by one goroutine.
+func (s *Store) Count(now session.Instant) {
+	p := &s.census.pass
+	if s.link.down() {
+		return
+	}
+	lead, err := s.remote.Lead(now, leadFor.Milliseconds())
+	s.link.heard(now, err)
+	if err != nil || !lead {
+		p.next, p.counted = 0, nil
+		return
+	}
+	if p.counted == nil {
+		p.counted = make(map[Identity]int)
+	}
+	for range s.partsAtOnce() {
+		found, err := s.remote.Count(now, p.next, p.parts)
+		s.link.heard(now, err)
+		if err != nil {
+			return // the part is counted with the next call
+		}
+		for owner, n := range found {
+			p.counted[owner] += n
+		}
+		if p.next++; p.next == p.parts {
+			s.link.heard(now, s.remote.Announce(News{Kind: Totals, From: s.o.Gateway, Counted: p.counted}))
+			p.next, p.counted = 0, nil
+			return
+		}
+	}
+}
+
+// partsAtOnce is how many parts one call of Count visits.
+func (s *Store) partsAtOnce() int {
+	seconds := max(1, float64(s.census.total.Load())/sessionsASecond)
+	return max(1, int(float64(s.census.pass.parts)*s.o.Interval.Seconds()/seconds))
+}
+
+// hear takes what was counted.
+func (c *census) hear(counted map[Identity]int, s *Store) {
+	others, total := make(map[session.EndpointID]int), 0
+	for owner, n := range counted {
+		total += n
+		if ep := s.endpoint(owner); ep != 0 {
+			if n -= s.Table.Live(ep); n > 0 {
+				others[ep] = n
+			}
+		}
+	}
+	c.total.Store(int64(total))
+	c.others.Store(&others)
+}
+
+// elsewhere is how many sessions an endpoint has that this gateway does not.
+func (c *census) elsewhere(ep session.EndpointID) int {
+	if others := c.others.Load(); others != nil {
+		return (*others)[ep]
+	}
+	return 0
+}

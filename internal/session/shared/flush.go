@@ -1,0 +1,175 @@
+package shared
+
+import (
+	"slices"
+	"time"
+
+	"github.com/remora-proxy/remora/internal/session"
+)
+
+// batch is how many sessions one call renews; resyncAtOnce how many one Flush tells again after the store was away, so that others are not
+// kept waiting for long.
+const (
+	batch        = 512
+	resyncAtOnce = 64 * batch
+)
+
+// Flush sends the renewals that were collected. While the store does not answer it tries whether it does again; then, and when the store
+// may have forgotten something, it is told all live sessions, in several calls. To be called every Options.Interval, by one goroutine.
+func (s *Store) Flush(now session.Instant) {
+	s.see(now)
+	if !s.link.due(now) {
+		return
+	}
+	before := s.link.lastGood()
+	epoch, err := s.remote.Epoch(now)
+	again := s.link.tried(now, epoch, err)
+	if err != nil {
+		return
+	}
+	s.link.heard(now, nil)
+	if again {
+		s.tellAgain(now, before)
+	}
+	keys := s.dirty.take(nil)
+	slices.Sort(keys) // what depends on the order must not depend on chance: a simulation has to run alike each time
+	if n := s.renewAll(now, keys); n < len(keys) {
+		for _, k := range keys[n:] {
+			s.dirty.add(k)
+		}
+		return
+	}
+	next := s.resync.keys[:min(resyncAtOnce, len(s.resync.keys))]
+	s.resync.keys = s.resync.keys[s.renewAll(now, next):]
+	if len(s.resync.keys) == 0 {
+		s.resync.keys, s.resync.lost = nil, 0
+		s.resync.telling.Store(false)
+	}
+}
+
+// tellAgain begins to tell the store all live sessions. They were known to it at `before`, unless it was away longer.
+func (s *Store) tellAgain(now, before session.Instant) {
+	if before == 0 {
+		before = now
+	}
+	if s.resync.lost == 0 || before < s.resync.lost {
+		s.resync.lost = before
+	}
+	s.resync.telling.Store(true)
+	s.resync.keys = nil
+	s.Range(func(e session.Entry) bool {
+		if e.Live(now, s.idleOf(e.Endpoint)) {
+			s.resync.keys = append(s.resync.keys, e.Key)
+		}
+		return true
+	})
+	slices.Sort(s.resync.keys)
+	s.alone.expire(func(k session.Key) bool {
+		_, live := s.liveEntry(k, now)
+		return live
+	})
+	s.stats.resyncs.Add(1)
+}
+
+// liveEntry is the own live session of a key, by the idle time of its endpoint.
+func (s *Store) liveEntry(k session.Key, now session.Instant) (session.Entry, bool) {
+	e, live := s.Peek(k, now, session.MaxIdle)
+	return e, live && e.Live(now, s.idleOf(e.Endpoint))
+}
+
+// renewAll renews the sessions of keys, and returns how many of them the store has answered for.
+func (s *Store) renewAll(now session.Instant, keys []session.Key) (done int) {
+	for part := range slices.Chunk(keys, batch) {
+		if !s.renew(now, part) {
+			return done
+		}
+		done += len(part)
+	}
+	return done
+}
+
+// renew is one batch.
+func (s *Store) renew(now session.Instant, keys []session.Key) bool {
+	claims := make([]Claim, 0, len(keys))
+	at := make([]session.EndpointID, 0, len(keys))
+	for _, k := range keys {
+		e, live := s.liveEntry(k, now)
+		if !live {
+			continue
+		}
+		c := Claim{Key: k, Owner: s.identity(e.Endpoint), Claimed: now, Until: e.LastSeen.Add(s.idleOf(e.Endpoint))}
+		if c.Owner == 0 {
+			continue
+		}
+		if e.Holds > 0 {
+			c.Until = now.Add(s.idleOf(e.Endpoint))
+		}
+		if s.resync.lost != 0 {
+			c.Claimed = s.resync.lost
+		}
+		if d, ok := s.alone.get(k); ok {
+			c.From = d.from
+			if d.claimed != 0 {
+				c.Claimed = d.claimed
+			}
+		}
+		claims, at = append(claims, c), append(at, e.Endpoint)
+	}
+	if len(claims) == 0 {
+		return true
+	}
+	found, err := s.remote.Renew(now, claims)
+	s.link.heard(now, err)
+	if err != nil {
+		return false
+	}
+	s.stats.renewals.Add(uint64(len(claims)))
+	for i, b := range found {
+		if c := &claims[i]; b.Owner == c.Owner {
+			s.alone.forget(c.Key)
+		} else {
+			s.follow(c.Key, at[i], b.Owner, now)
+		}
+	}
+	return true
+}
+
+// follow takes over from the store where a session is.
+func (s *Store) follow(k session.Key, from session.EndpointID, owner Identity, now session.Instant) {
+	to := s.endpoint(owner)
+	if to == 0 { // not known here yet: asked again with the next renewal
+		s.dirty.add(k)
+		return
+	}
+	if _, moved := s.Table.Move(k, from, to, now, session.MaxIdle); moved {
+		s.stats.followed.Add(1)
+	}
+	s.alone.forget(k)
+}
+
+// Hear takes news of the other gateways. They may come late, twice, in another order, or not at all: what they make wrong is corrected
+// with the session's next renewal.
+func (s *Store) Hear(n News, now session.Instant) {
+	switch n.Kind {
+	case Totals:
+		s.census.hear(n.Counted, s)
+	case Moved:
+		e, live := s.liveEntry(n.Key, now)
+		if _, decided := s.alone.get(n.Key); !live || decided || n.From == s.o.Gateway || s.identity(e.Endpoint) == n.Owner {
+			return
+		}
+		if to := s.endpoint(n.Owner); to != 0 {
+			if _, moved := s.Table.Move(n.Key, e.Endpoint, to, now, session.MaxIdle); moved {
+				s.stats.followed.Add(1)
+			}
+		}
+	case Ended:
+		if n.From != s.o.Gateway {
+			s.Table.Delete(n.Key)
+		}
+	case Drain: // the engine's: see whoever calls Hear
+	}
+}
+
+// leadFor is for how long a gateway counts for all, unless it says again that it does.
+const leadFor = 5 * time.Second

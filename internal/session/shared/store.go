@@ -1,0 +1,298 @@
+package shared
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/remora-proxy/remora/internal/session"
+)
+
+// Names translates between the endpoints of this gateway and what all gateways call them.
+type Names interface {
+	// Identity is what all gateways call an endpoint; 0: it is not known.
+	Identity(ep session.EndpointID) uint64
+	// EndpointOf is the endpoint of an identity in its latest life; 0: it is not known here.
+	EndpointOf(identity uint64) session.EndpointID
+}
+
+// Options are what a Store is made of. What is zero has its default.
+type Options struct {
+	Table    *session.Table
+	Remote   Remote
+	Gateway  uint32              // this gateway's number, other than all others'; not 0
+	Interval time.Duration       // between two calls of Flush; default 250 ms
+	Pause    func(time.Duration) // waits: used where a session is on an endpoint that this gateway does not know yet
+	MaxAlone int                 // decisions made alone that are remembered; default 1,048,576
+	MaxDirty int                 // renewals that wait for Flush; default 1,048,576
+	Parts    int                 // in which Count walks the store; default 1,024
+}
+
+// DefaultInterval is how long a renewal waits at most.
+const DefaultInterval = 250 * time.Millisecond
+
+// Grace is for how long a session lives on in the store outside when another gateway renewed it last: a renewal of that one may wait for
+// the next Flush, or be on its way.
+func Grace(interval time.Duration) time.Duration { return 2 * interval }
+
+// Store is a session.Shared. Its Table answers for what this gateway has; Acquire, Peek, Len and Range are the Table's.
+type Store struct {
+	*session.Table
+	remote Remote
+	names  atomic.Pointer[Names]
+	o      Options
+
+	link   link
+	dirty  dirty
+	alone  alone
+	resync resync
+	census census
+	idle   atomic.Pointer[func(session.EndpointID) time.Duration]
+	latest atomic.Int64 // session.Instant of the last Flush
+	stats  stats
+}
+
+var _ session.Shared = (*Store)(nil)
+
+// New makes a store. Resolve must be called before it is used.
+func New(o Options) *Store {
+	if o.Interval <= 0 {
+		o.Interval = DefaultInterval
+	}
+	for _, n := range []*int{&o.MaxAlone, &o.MaxDirty} {
+		if *n <= 0 {
+			*n = 1 << 20
+		}
+	}
+	if o.Parts <= 0 {
+		o.Parts = 1024
+	}
+	s := &Store{Table: o.Table, remote: o.Remote, o: o}
+	s.dirty.max, s.alone.max = o.MaxDirty, o.MaxAlone
+	s.census.pass.parts = o.Parts
+	return s
+}
+
+// Resolve gives the store the names of the endpoints.
+func (s *Store) Resolve(n Names) { s.names.Store(&n) }
+
+func (s *Store) identity(ep session.EndpointID) Identity {
+	return Identity((*s.names.Load()).Identity(ep))
+}
+
+func (s *Store) endpoint(owner Identity) session.EndpointID {
+	if owner == 0 {
+		return 0
+	}
+	return (*s.names.Load()).EndpointOf(uint64(owner))
+}
+
+// idleOf is the idle time of an endpoint's sessions, as the last Sweep had it.
+func (s *Store) idleOf(ep session.EndpointID) time.Duration {
+	if f := s.idle.Load(); f != nil {
+		return (*f)(ep)
+	}
+	return 0
+}
+
+// Waits implements session.Shared.
+func (s *Store) Waits() bool { return !s.link.down() }
+
+// Bind implements session.Store: a claim.
+func (s *Store) Bind(k session.Key, ep session.EndpointID, now session.Instant, idle time.Duration) (session.EndpointID, session.Outcome) {
+	s.see(now)
+	if owner, live := s.Acquire(k, now, idle); live {
+		return owner, session.Existing
+	}
+	if s.link.down() {
+		return s.bindAlone(k, ep, now, idle)
+	}
+	began := now
+	for {
+		b, first, err := s.remote.Claim(now, Claim{Key: k, Owner: s.identity(ep), Claimed: now, Until: now.Add(idle)})
+		s.link.heard(now, err)
+		if err != nil {
+			return s.bindAlone(k, ep, now, idle)
+		}
+		s.stats.claims.Add(1)
+		if first {
+			return s.Table.Bind(k, ep, now, idle)
+		}
+		if owner := s.endpoint(b.Owner); owner != 0 {
+			return s.adopt(k, owner, now, idle)
+		}
+		if !s.patient(&now, began) {
+			return s.takeOver(k, ep, b.Owner, now, idle)
+		}
+	}
+}
+
+// patient waits a moment, in which this gateway may hear of an endpoint. It reports false when enough was waited since `began`.
+func (s *Store) patient(now *session.Instant, began session.Instant) bool {
+	if *now >= began.Add(unknownPatience) {
+		return false
+	}
+	s.o.Pause(unknownPause)
+	*now = now.Add(unknownPause)
+	return true
+}
+
+// see remembers the time, for calls that are not told it.
+func (s *Store) see(now session.Instant) {
+	if s.latest.Load() < int64(now) { // of two calls at once the earlier may win: by that much nobody can tell the difference
+		s.latest.Store(int64(now))
+	}
+}
+
+// A session may be on an endpoint that this gateway's configuration does not have yet. It is waited for so long; then it is taken for
+// one that has gone.
+const (
+	unknownPatience = time.Second
+	unknownPause    = 50 * time.Millisecond
+)
+
+// adopt takes a session over that another gateway has.
+func (s *Store) adopt(k session.Key, owner session.EndpointID, now session.Instant, idle time.Duration) (session.EndpointID, session.Outcome) {
+	s.stats.adopted.Add(1)
+	got, outcome := s.Table.Bind(k, owner, now, idle)
+	if outcome == session.Full {
+		return owner, session.Existing // the store outside has it; here nobody will miss the hold
+	}
+	return got, session.Existing
+}
+
+// takeOver moves a session away from an endpoint that this gateway does not know.
+func (s *Store) takeOver(k session.Key, ep session.EndpointID, from Identity, now session.Instant, idle time.Duration) (session.EndpointID, session.Outcome) {
+	c := Claim{Key: k, Owner: s.identity(ep), Claimed: now, Until: now.Add(idle)}
+	owner, ok := s.moveOutside(c, from, now)
+	if !ok {
+		return s.bindAlone(k, ep, now, idle)
+	}
+	if owner != ep {
+		return s.adopt(k, owner, now, idle)
+	}
+	got, outcome := s.Table.Bind(k, ep, now, idle)
+	if outcome == session.Bound {
+		outcome = session.Rebound
+	}
+	return got, outcome
+}
+
+// bindAlone decides without the others.
+func (s *Store) bindAlone(k session.Key, ep session.EndpointID, now session.Instant, idle time.Duration) (session.EndpointID, session.Outcome) {
+	owner, outcome := s.Table.Bind(k, ep, now, idle)
+	if outcome == session.Bound {
+		s.stats.alone.Add(1)
+		s.alone.claimed(k, now)
+	}
+	return owner, outcome
+}
+
+// Move implements session.Store.
+func (s *Store) Move(k session.Key, from, to session.EndpointID, now session.Instant, idle time.Duration) (session.EndpointID, bool) {
+	e, live := s.Peek(k, now, idle)
+	if !live {
+		return 0, false
+	}
+	if e.Endpoint != from {
+		return e.Endpoint, false
+	}
+	was, is := s.identity(from), s.identity(to)
+	if s.link.down() || was == is || was == 0 { // another life of one endpoint is the same to the others
+		return s.moveAlone(k, from, to, was, now, idle)
+	}
+	c := Claim{Key: k, Owner: is, Claimed: now, Until: e.LastSeen.Add(idle)}
+	if e.Holds > 0 {
+		c.Until = now.Add(idle)
+	}
+	owner, ok := s.moveOutside(c, was, now)
+	if !ok {
+		return s.moveAlone(k, from, to, was, now, idle)
+	}
+	got, moved := s.Table.Move(k, from, owner, now, idle)
+	return got, moved && owner == to
+}
+
+// moveOutside moves a session in the store outside, and returns the endpoint that it has then: c.Owner's, or another gateway was first.
+func (s *Store) moveOutside(c Claim, from Identity, now session.Instant) (owner session.EndpointID, ok bool) {
+	const lastTries = 3
+	began := now
+	for tries := 0; tries < lastTries; {
+		b, err := s.remote.Move(now, c, from)
+		s.link.heard(now, err)
+		if err != nil {
+			return 0, false
+		}
+		if owner = s.endpoint(b.Owner); owner != 0 {
+			return owner, true
+		}
+		if !s.patient(&now, began) {
+			tries++
+			from = b.Owner // which has gone, or nobody here will ever hear of it
+		}
+	}
+	return 0, false
+}
+
+// moveAlone moves a session in the own table, and remembers it for when the others can be told.
+func (s *Store) moveAlone(k session.Key, from, to session.EndpointID, was Identity, now session.Instant, idle time.Duration) (session.EndpointID, bool) {
+	got, moved := s.Table.Move(k, from, to, now, idle)
+	if moved && was != s.identity(to) {
+		s.alone.moved(k, was)
+	}
+	return got, moved
+}
+
+// Release implements session.Store.
+func (s *Store) Release(k session.Key, now session.Instant) {
+	s.Table.Release(k, now)
+	if !s.dirty.add(k) {
+		s.stats.dropped.Add(1)
+	}
+}
+
+// Delete implements session.Store. While the store outside does not answer, only this gateway forgets the session.
+func (s *Store) Delete(k session.Key) bool {
+	was := s.Table.Delete(k)
+	s.alone.forget(k)
+	if s.link.down() {
+		return was
+	}
+	now := session.Instant(s.latest.Load())
+	there, err := s.remote.Delete(now, k)
+	s.link.heard(now, err)
+	return was || there
+}
+
+// Find implements session.Shared.
+func (s *Store) Find(k session.Key, now session.Instant, idle time.Duration) (session.Entry, bool) {
+	if e, live := s.Peek(k, now, idle); live || s.link.down() {
+		return e, live
+	}
+	found, err := s.remote.Find(now, []session.Key{k})
+	s.link.heard(now, err)
+	if err != nil || len(found) != 1 || found[0].Owner == 0 {
+		return session.Entry{}, false
+	}
+	owner := s.endpoint(found[0].Owner)
+	if owner == 0 {
+		return session.Entry{}, false
+	}
+	seen := min(found[0].Until.Add(-idle), now)
+	if _, outcome := s.Table.Bind(k, owner, seen, idle); outcome != session.Full {
+		s.Table.Release(k, seen)
+	}
+	return s.Peek(k, now, idle)
+}
+
+// Live implements session.Store: the sessions of all gateways, those of the others as they were last counted.
+func (s *Store) Live(ep session.EndpointID) int { return s.Table.Live(ep) + s.census.elsewhere(ep) }
+
+// Sweep implements session.Store, and has held sessions renewed, which are not released for long.
+func (s *Store) Sweep(part, parts int, now session.Instant, idle func(session.EndpointID) time.Duration) int {
+	s.see(now)
+	s.idle.Store(&idle)
+	for _, e := range s.Held(nil, part, parts) {
+		s.dirty.add(e.Key)
+	}
+	return s.Table.Sweep(part, parts, now, idle)
+}
