@@ -37,6 +37,11 @@ func (b Binding) LiveAt(now session.Instant, me uint32, grace session.Instant) b
 
 // Remote is the store that the gateways share. Its calls wait for it, each for a bounded time, and each is atomic for each key. All
 // times are this gateway's. A call that fails may have been carried out.
+//
+// A call is judged by its `now`, or by the store's own clock where that is later: the call was held up on its way. A claim whose Until has
+// passed by then changes no live session. Of two times until which a session lives the later one counts, and By is the gateway that gave it
+// (the last one, where both are equal). With the memory used up, a call that would store a new session fails with ErrFull; Renew then
+// returns the zero Binding for each that it could not store, and has renewed the others.
 type Remote interface {
 	// Claim stores c unless its key has a live session: the first wins. A live session is renewed: it lives until c.Until at least. It
 	// returns the binding that is in force, and whether this call was the first.

@@ -1,0 +1,123 @@
+package remotetest
+
+import (
+	"testing"
+
+	"github.com/remora-proxy/remora/internal/session"
+	"github.com/remora-proxy/remora/internal/session/shared"
+)
+
+// delete checks what Delete answers.
+func (s *store) delete(r shared.Remote, now session.Instant, k session.Key, want bool) {
+	s.t.Helper()
+	if got, err := r.Delete(begin+now, k); err != nil || got != want {
+		s.t.Fatalf("Delete: got %v, %v; want %v", got, err, want)
+	}
+}
+
+func (s *store) lead(r shared.Remote, now session.Instant, forMillis int64, want bool) {
+	s.t.Helper()
+	if got, err := r.Lead(begin+now, forMillis); err != nil || got != want {
+		s.t.Fatalf("Lead at %d: got %v, %v; want %v", now, got, err, want)
+	}
+}
+
+var restSpecs = []spec{
+	{"a deleted session is gone, and all hear of it", func(_ *testing.T, s *store) {
+		c := at(0, user, e1)
+		s.claim(s.a, 0, c, binding(c, idA), true)
+		s.delete(s.b, 1, user, true)
+		s.find(s.a, 1, user, shared.Binding{})
+		s.told(shared.News{Kind: shared.Ended, From: idB, Key: user})
+	}},
+	{"what is not there cannot be deleted, but all hear of it: one of them may have it", func(_ *testing.T, s *store) {
+		s.delete(s.a, 0, user, false)
+		s.told(shared.News{Kind: shared.Ended, From: idA, Key: user})
+	}},
+	{"an ended session counts as not there", func(_ *testing.T, s *store) {
+		c := at(0, user, e1)
+		s.claim(s.a, 0, c, binding(c, idA), true)
+		s.delete(s.a, idle, user, false)
+		s.claim(s.a, 1, c, binding(c, idA), true)
+		s.delete(s.b, idle, user, true)
+	}},
+	{"many are found at once, in the order in which they were asked for", func(t *testing.T, s *store) {
+		var keys []session.Key
+		for i := range 600 {
+			k := session.Key(i) << 45
+			if i%3 == 0 {
+				c := at(0, k, shared.Identity(i+1))
+				s.claim(s.a, 0, c, binding(c, idA), true)
+			}
+			keys = append(keys, k)
+		}
+		got, err := s.b.Find(begin, keys)
+		if err != nil || len(got) != len(keys) {
+			t.Fatalf("got %d bindings, %v", len(got), err)
+		}
+		for i, k := range keys {
+			want := shared.Binding{}
+			if i%3 == 0 {
+				want = binding(at(0, k, shared.Identity(i+1)), idA)
+			}
+			if got[i] != want {
+				t.Fatalf("binding %d is %+v, want %+v", i, got[i], want)
+			}
+		}
+	}},
+	{"live sessions are counted by owner, whatever the number of parts", func(_ *testing.T, s *store) {
+		for i := range 60 {
+			c := at(0, session.Key(i)*0x0101010101010101, []shared.Identity{e1, e2, e2}[i%3])
+			s.claim(s.a, 0, c, binding(c, idA), true)
+		}
+		for _, parts := range []int{1, 3, 64, 5000} {
+			s.count(s.b, 1, parts, map[shared.Identity]int{e1: 20, e2: 40})
+		}
+	}},
+	{"sessions that have ended are not counted, and are removed when they have for all", func(_ *testing.T, s *store) {
+		early, late := at(0, user, e1), at(1000, user+1, e2)
+		s.claim(s.a, 0, early, binding(early, idA), true)
+		s.claim(s.a, 1000, late, binding(late, idA), true)
+		s.count(s.a, idle, 1, map[shared.Identity]int{e2: 1})
+		s.find(s.b, idle, user, binding(early, idA)) // for b it lives on
+		s.count(s.b, idle, 1, map[shared.Identity]int{e1: 1, e2: 1})
+		s.count(s.b, idle+Grace, 1, map[shared.Identity]int{e2: 1})
+		s.find(s.b, idle, user, shared.Binding{}) // as the time was then
+		s.find(s.b, idle, user+1, binding(late, idA))
+	}},
+	{"one gateway counts, until its time has passed", func(_ *testing.T, s *store) {
+		s.lead(s.a, 0, 1000, true)
+		s.lead(s.b, 999, 1000, false)
+		s.lead(s.a, 999, 1000, true)
+		s.lead(s.b, 1998, 1000, false)
+		s.lead(s.b, 1999, 1000, true)
+		s.lead(s.a, 2000, 1000, false)
+	}},
+	{"the epoch is one and the same for all, and not 0", func(t *testing.T, s *store) {
+		a, errA := s.a.Epoch(begin)
+		b, errB := s.b.Epoch(begin + 1000)
+		if a == 0 || a != b || errA != nil || errB != nil {
+			t.Errorf("got %d, %v and %d, %v", a, errA, b, errB)
+		}
+	}},
+	{"all hear what one announces, itself included", func(_ *testing.T, s *store) {
+		totals := shared.News{Kind: shared.Totals, From: idB, Counted: map[shared.Identity]int{}}
+		for i := range 10_000 {
+			totals.Counted[shared.Identity(i+1)<<40|7] = i
+		}
+		news := []shared.News{
+			{Kind: shared.Moved, From: idB, Key: user, Owner: e1},
+			{Kind: shared.Ended, From: idB, Key: user + 1},
+			{Kind: shared.Totals, From: idB, Counted: map[shared.Identity]int{}},
+			{Kind: shared.Drain, From: idB, Endpoint: [2]string{"[::1]:8080", "pod-uid"}, On: true},
+			{Kind: shared.Drain, From: idB, Endpoint: [2]string{"127.0.0.1:1", ""}},
+			totals,
+		}
+		for _, n := range news {
+			if err := s.b.Announce(n); err != nil {
+				s.t.Fatal(err)
+			}
+		}
+		s.told(news...)
+	}},
+}
