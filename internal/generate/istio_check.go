@@ -90,36 +90,9 @@ func (k *istioCheck) gateways() {
 	}
 }
 
-// promotions checks whether the body has a say.
+// promotions checks whether the body has a say. Whether promoted fields have an effect is no question of Istio's: see package istio.
 func (k *istioCheck) promotions() {
-	looked := map[string]bool{}
-	for i := range k.config.Services {
-		if key := k.config.Services[i].Key; key.Kind == affinity.HeaderKey {
-			looked[key.Name] = true
-		}
-	}
-	for _, l := range k.config.Routes.Listeners {
-		for _, h := range l.Hosts {
-			for _, r := range h.Rules {
-				for _, m := range r.Matches {
-					for _, n := range slices.Concat(m.Headers, m.WithoutHeaders) {
-						looked[n.Name] = true
-					}
-				}
-			}
-		}
-	}
-	promotes := false
-	for _, p := range k.set.AffinityPolicies {
-		for i, f := range p.Value.Spec.Promote {
-			promotes = true
-			if !looked[strings.ToLower(f.Header)] {
-				k.add(p.At(diag.Warning, fmt.Sprintf("spec.promote[%d].header", i), fmt.Sprintf("no route and no key looks at the header %s: the field %s has no effect but that the replica sees it", f.Header, f.Field),
-					"match on the header in a VirtualService, or name it in a DestinationRule's consistentHash"))
-			}
-		}
-	}
-	if promotes {
+	if slices.ContainsFunc(k.set.AffinityPolicies, func(p resource.Object[*v1alpha1.AffinityPolicy]) bool { return len(p.Value.Spec.Promote) > 0 }) {
 		return
 	}
 	const what, remedy = "no AffinityPolicy promotes a field: bodies have no say in anything", "add an AffinityPolicy with spec.promote for the Gateway, if routes or sessions are to follow the body"
@@ -224,22 +197,14 @@ func (k *istioCheck) split(v resource.Object[*networkingv1.VirtualService], fiel
 	}
 }
 
-// keys checks where the keys of sessions are.
+// keys checks that what sessions stick by is something that Istio knows too.
 func (k *istioCheck) keys() {
 	for i := range k.config.Services {
 		s := &k.config.Services[i]
-		if s.Missing != "" {
+		if s.Missing != "" || s.Key.Kind == affinity.NoKey || k.hashes(s) {
 			continue
 		}
-		object, found := k.object(s.Host)
-		if !found {
-			continue
-		}
-		switch {
-		case s.Key.Kind == affinity.NoKey:
-			k.add(object(diag.Warning, "metadata.name", "requests to "+s.Name+" have no session: nothing says where its key is",
-				"write a DestinationRule with consistentHash for "+s.Host+", or key in an AffinityPolicy"))
-		case !k.hashes(s):
+		if object, found := k.object(s.Host); found {
 			k.add(object(diag.Warning, "metadata.name", "without Remora, requests to "+s.Name+" would not stick: its key is in an AffinityPolicy, which Istio does not know",
 				"write a DestinationRule with consistentHash for "+s.Host+": it is what is left when the processor is down, or a replica is not known to Envoy yet"))
 		}

@@ -97,6 +97,7 @@ func (b Compilation) Finish() (affinity.Config, diag.List) {
 	slices.SortFunc(c.config.Routes.Listeners, func(a, b route.Listener) int { return cmp.Compare(a.Port, b.Port) })
 	slices.SortFunc(c.config.Listeners, func(a, b affinity.Listener) int { return cmp.Compare(a.Port, b.Port) })
 	c.finishServices()
+	c.warnWithoutSessions()
 	c.warnUnusedDestinationRules()
 	c.diags.Sort()
 	return c.config, c.diags
