@@ -29,7 +29,7 @@ func (e *Engine) Decide(req *Request, dec *Decision, now session.Instant) {
 	}
 	var found route.Result
 	if !v.table.Lookup(&req.Request, &found) {
-		dec.Problem = noRoute(v.listener(req.Port), req)
+		dec.Problem = noRoute(v, req, &found)
 		return
 	}
 	dec.Rule = found.Rule

@@ -1,7 +1,6 @@
 package affinity
 
 import (
-	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -26,7 +25,8 @@ func (e *Engine) Explain(req *Request, now session.Instant) *Trace {
 	}
 	var found route.Result
 	if !v.table.Lookup(&req.Request, &found) {
-		return t.refuse(noRoute(l, req))
+		t.Why = v.whyNoRoute(req, &found)
+		return t.refuse(noRoute(v, req, &found))
 	}
 	t.explainRule(&found)
 	if t.ByProxy = found.Rule.ByProxy; t.ByProxy != "" {
@@ -46,26 +46,33 @@ func (e *Engine) explainSession(t *Trace, svc *Service, req *Request, now sessio
 	user, prob := findKey(&svc.Key, &req.Request)
 	l := &limits{among: req.Among}
 	t.Key = &KeyTrace{From: svc.Key.String(), Value: user, Source: svc.Key.Source}
-	if svc.Key.Kind == SourceIPKey && user != "" {
+	switch {
+	case svc.Key.Kind == NoKey:
+		t.Key.From = Nowhere
+	case svc.Key.Kind == SourceIPKey && user != "":
 		t.Key.Value = req.Source.Unmap().String()
 	}
 	switch {
 	case !prob.IsZero():
 		return t.refuse(prob)
 	case user == "" && svc.Key.Kind == CookieKey && svc.Key.SetTTL:
-		t.Session, t.Why = SessionNew.String(), "the client has no such cookie: it would be given one, and its session would be placed by that"
+		t.Session = SessionNew.String()
 		t.explainCandidates(e, svc, 0, l, now)
 		if svc.nth(0, l, now) == nil {
 			return t.refuse(noEndpoint(svc, l))
 		}
+		t.Why = "the client has no such cookie: it would be given one, and its session would be placed by that"
 		return t
 	case user == "" && svc.WithoutKey == Reject && svc.Key.Kind != NoKey:
 		return t.refuse(noKey(svc))
 	case user == "":
 		t.explainCandidates(e, svc, 0, l, now)
-		t.Why = "the request has no key, so any ready replica takes it and no session begins"
 		if svc.nth(0, l, now) == nil {
 			return t.refuse(noEndpoint(svc, l))
+		}
+		t.Why = "the request has no key, so any ready replica takes it and no session begins"
+		if svc.Key.Kind == NoKey {
+			t.Why = "nothing says where the key of the service's sessions is, so any ready replica takes the request and no session begins"
 		}
 		return t
 	}
@@ -118,7 +125,7 @@ func (t *Trace) explainFields(l *listener, before []route.Header, dec *Decision)
 		return
 	}
 	for _, p := range l.promote {
-		ft := FieldTrace{Field: p.Field, Header: p.Header, From: "nowhere"}
+		ft := FieldTrace{Field: p.Field, Header: p.Header, From: Nowhere}
 		at, n := find(before, p.Header)
 		if n > 0 {
 			ft.From, ft.Value = "header", before[at].Value
@@ -174,7 +181,6 @@ func (t *Trace) explainCandidates(e *Engine, svc *Service, key session.Key, l *l
 
 func (t *Trace) refuse(p problem.Problem) *Trace {
 	t.Problem = &ProblemTrace{Status: problem.Lookup(p.Code).Status, Code: p.Code, Detail: p.Detail}
-	t.Why = fmt.Sprintf("the client gets %d %s", t.Problem.Status, p.Code)
 	return t
 }
 

@@ -2,8 +2,10 @@ package affinity
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/remora-proxy/remora/internal/problem"
+	"github.com/remora-proxy/remora/internal/route"
 )
 
 // The answers to requests that cannot be decided. Details are for the client: they name its own fields and the configuration
@@ -42,10 +44,15 @@ func (l *listener) bodyTooLarge(header string) problem.Problem {
 	}
 }
 
-// noRoute says which promoted headers the routes could have used and the request does not have: the likely reason.
-func noRoute(l *listener, req *Request) problem.Problem {
+// noRoute names the likely reason: no route is for the host, or the request lacks promoted headers that the routes look at.
+func noRoute(v *view, req *Request, found *route.Result) problem.Problem {
 	p := problem.Problem{Code: problem.NoRoute, Detail: "No route matches the request."}
-	if l == nil {
+	l := v.listener(req.Port)
+	switch {
+	case l == nil || found.Path == "":
+		return p
+	case found.Domain == "":
+		p.Detail = "No route is for the request's host."
 		return p
 	}
 	for _, i := range l.routing {
@@ -61,6 +68,40 @@ func noRoute(l *listener, req *Request) problem.Problem {
 		break
 	}
 	return p
+}
+
+// maxListed bounds the names that a sentence lists.
+const maxListed = 8
+
+// whyNoRoute tells those who write the routes what clients are not told: the ports and the hosts that there are. It is empty where the answer
+// itself says what there is to say.
+func (v *view) whyNoRoute(req *Request, found *route.Result) string {
+	ports := v.table.Ports()
+	domains, known := v.table.Domains(req.Port)
+	switch {
+	case len(ports) == 0:
+		return "there is no Gateway"
+	case !known:
+		return fmt.Sprintf("no Gateway has port %d; there is %s", req.Port, listed(ports))
+	case len(domains) == 0:
+		return fmt.Sprintf("no route is attached to a Gateway with port %d", req.Port)
+	case found.Path != "" && found.Domain == "":
+		return fmt.Sprintf("no Gateway with port %d has routes for the host %q; there is %s", req.Port, req.Authority, listed(domains))
+	}
+	return ""
+}
+
+// listed names the first of a list.
+func listed[T any](list []T) string {
+	names := make([]string, 0, maxListed+1)
+	for i, v := range list {
+		if i == maxListed {
+			names = append(names, fmt.Sprintf("%d more", len(list)-i))
+			break
+		}
+		names = append(names, fmt.Sprint(v))
+	}
+	return strings.Join(names, ", ")
 }
 
 // whyNotRead says why a body, if there was one, was not read for its fields.

@@ -16,16 +16,19 @@ type Trace struct {
 	Diverted   *Diverted        `json:"diverted,omitempty"`   // how the session came to Bound, when a proxy took it there
 	Candidates []CandidateTrace `json:"candidates,omitempty"` // placement's order first, then those that take no new session
 	Choice     string           `json:"choice,omitempty"`     // ip:port
-	Why        string           `json:"why,omitempty"`        // one sentence on the choice
+	Why        string           `json:"why,omitempty"`        // one sentence on the choice, or where Problem does not say all, on that
 	Problem    *ProblemTrace    `json:"problem,omitempty"`
 }
+
+// Nowhere is what From of a field says that the request does not have, and From of a key that nothing in the configuration names.
+const Nowhere = "nowhere"
 
 // FieldTrace is a promoted field: its value and where it came from.
 type FieldTrace struct {
 	Field  string `json:"field"`
 	Header string `json:"header"`
 	Value  string `json:"value,omitempty"`
-	From   string `json:"from"` // "body", "header", "body, over the header", "nowhere"
+	From   string `json:"from"` // "body", "header", "body, over the header", Nowhere
 }
 
 // RuleTrace is the rule that matched.
@@ -44,7 +47,7 @@ type SplitTrace struct {
 
 // KeyTrace is the session's key: where it was found. Its value is shown here and nowhere stored.
 type KeyTrace struct {
-	From   string `json:"from"` // "the header x-user"
+	From   string `json:"from"` // "the header x-user", Nowhere
 	Value  string `json:"value,omitempty"`
 	Source string `json:"source,omitempty"` // file:line of what says so
 }

@@ -196,7 +196,7 @@ func printTrace(w io.Writer, t *affinity.Trace, note string) error {
 		fmt.Fprintf(w, "%-9s %s\n", what, fmt.Sprintf(format, args...))
 	}
 	for _, f := range t.Fields {
-		if f.From == "nowhere" {
+		if f.From == affinity.Nowhere {
 			line("field", "%s → header %s: neither in the body nor in a header", f.Field, f.Header)
 			continue
 		}
@@ -234,6 +234,9 @@ func printTrace(w io.Writer, t *affinity.Trace, note string) error {
 	}
 	if t.Problem != nil {
 		line("refused", "%d %s: %s", t.Problem.Status, t.Problem.Code, t.Problem.Detail)
+		if t.Why != "" {
+			line("because", "%s", t.Why)
+		}
 		return nil
 	}
 	if t.ByProxy != "" {
@@ -252,6 +255,10 @@ func printKey(line func(what, format string, args ...any), k *affinity.KeyTrace)
 	source := ""
 	if k.Source != "" {
 		source = ", " + k.Source
+	}
+	if k.From == affinity.Nowhere {
+		line("key", "nothing says where it is; write key in an AffinityPolicy for the Service or its Gateway, or a DestinationRule with consistentHash")
+		return
 	}
 	if k.Value == "" {
 		line("key", "%s: not in the request%s", k.From, source)

@@ -108,6 +108,21 @@ func (x *hostIndex) findLower(name string) hostTarget {
 	return found
 }
 
+// domains lists all domains in the order of their names.
+func (x *hostIndex) domains() []string {
+	var out []string
+	for _, m := range []map[string]hostTarget{x.exact, x.dotSuffix, x.suffix} {
+		for _, t := range m {
+			out = append(out, t.domain)
+		}
+	}
+	if x.any.host != nil {
+		out = append(out, x.any.domain)
+	}
+	slices.Sort(out)
+	return out
+}
+
 // withoutPort cuts the port off a Host header, as Envoy does it: whatever follows the last colon that is not inside of the
 // brackets of an IPv6 address.
 func withoutPort(authority string) string {

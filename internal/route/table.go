@@ -150,3 +150,22 @@ func (t *Table) UsesHeader(port uint16, header string) bool {
 	_, uses := l.headers[header]
 	return uses
 }
+
+// Ports lists the ports that the table has listeners for, ascending.
+func (t *Table) Ports() []uint16 {
+	out := make([]uint16, len(t.listeners))
+	for i, l := range t.listeners {
+		out[i] = l.port
+	}
+	return out
+}
+
+// Domains lists the domains that requests through port are sorted by, in the order of their names. known is false where the table has no listener
+// for the port.
+func (t *Table) Domains(port uint16) (domains []string, known bool) {
+	l := t.listener(port)
+	if l == nil {
+		return nil, false
+	}
+	return l.hosts.domains(), true
+}
