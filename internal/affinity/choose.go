@@ -12,22 +12,49 @@ import (
 
 // destination chooses the service of a matched rule. A split by weights is sticky: a destination where the user has a live
 // session keeps it, also when the weights change; otherwise the hash of the user's key proposes, so that raising a weight
-// moves no more new sessions than it has to.
-func (e *Engine) destination(v *view, rule *route.Rule, req *route.Request, now session.Instant) *Service {
+// moves no more new sessions than it has to. waits says that the shared store has to be asked before, for a session that lives on another
+// gateway, and may not.
+func (e *Engine) destination(v *view, rule *route.Rule, req *route.Request, p Patience, now session.Instant) (_ *Service, waits bool) {
 	ds := rule.Destinations
 	if len(ds) == 1 {
-		return v.services[ds[0].Service]
+		return v.services[ds[0].Service], false
 	}
 	first := v.services[e.proposed(v, ds, req)]
-	if e.hasSession(first, req, now) {
+	if svc := e.holding(v, ds, first, req, false, now); svc != nil {
+		return svc, false
+	}
+	if r := e.reach(p); r.asks && v.mayHaveSession(ds, req) {
+		if r.waits {
+			return nil, true
+		}
+		if svc := e.holding(v, ds, first, req, true, now); svc != nil {
+			return svc, false
+		}
+	}
+	return first, false
+}
+
+// holding is the destination where the user has a live session, the first one given if it is among several; nil when there is none.
+func (e *Engine) holding(v *view, ds []route.Destination, first *Service, req *route.Request, asks bool, now session.Instant) *Service {
+	if e.hasSession(first, req, asks, now) {
 		return first
 	}
 	for i := range ds {
-		if svc := v.services[ds[i].Service]; svc != first && e.hasSession(svc, req, now) {
+		if svc := v.services[ds[i].Service]; svc != first && e.hasSession(svc, req, asks, now) {
 			return svc
 		}
 	}
-	return first
+	return nil
+}
+
+// mayHaveSession reports whether the request has the key of a session at one of the destinations.
+func (v *view) mayHaveSession(ds []route.Destination, req *route.Request) bool {
+	for i := range ds {
+		if key, _ := findKey(&v.services[ds[i].Service].Key, req); key != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // proposed is the index of the service that the weights give to the request's key, or to chance where it has none.
@@ -61,8 +88,9 @@ func (e *Engine) splitPoint(v *view, ds []route.Destination, req *route.Request)
 	return mix(e.ticket.Add(1))
 }
 
-// hasSession reports whether the user has a live session of the service on an endpoint that serves it.
-func (e *Engine) hasSession(svc *Service, req *route.Request, now session.Instant) bool {
+// hasSession reports whether the user has a live session of the service on an endpoint that serves it. With asks it asks the shared store
+// where this gateway knows of none.
+func (e *Engine) hasSession(svc *Service, req *route.Request, asks bool, now session.Instant) bool {
 	if svc.Missing != "" {
 		return false
 	}
@@ -70,7 +98,7 @@ func (e *Engine) hasSession(svc *Service, req *route.Request, now session.Instan
 	if key == "" || !prob.IsZero() {
 		return false
 	}
-	entry, live := e.store.Peek(svc.sessionKey(key), now, svc.IdleTimeout)
+	entry, live := e.find(svc.sessionKey(key), now, svc.IdleTimeout, asks)
 	if !live {
 		return false
 	}

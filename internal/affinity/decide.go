@@ -19,11 +19,16 @@ const claimTries = 4
 // within req.Among that the key alone chooses, is told SessionMoved, for the user's state is elsewhere, and holds the session,
 // which stays where it is.
 func (e *Engine) Decide(req *Request, dec *Decision, now session.Instant) {
-	*dec = Decision{Promoted: dec.Promoted[:0], limits: limits{tried: dec.limits.tried[:0], among: req.Among}}
-	v := req.plannedBy
-	if req.plannedBy = nil; v == nil {
-		v = e.view.Load()
+	*dec = Decision{Promoted: dec.Promoted[:0], limits: limits{tried: dec.limits.tried[:0], among: req.Among}, Patience: req.Patience}
+	planned := req.plannedBy
+	if req.plannedBy = nil; planned == nil {
+		e.decide(e.view.Load(), req, dec, now)
+	} else if e.decide(planned, req, dec, now); dec.Waits {
+		req.plannedBy = planned
 	}
+}
+
+func (e *Engine) decide(v *view, req *Request, dec *Decision, now session.Instant) {
 	if dec.Problem = promote(v.listener(req.Port), req, dec); !dec.Problem.IsZero() {
 		return
 	}
@@ -37,8 +42,12 @@ func (e *Engine) Decide(req *Request, dec *Decision, now session.Instant) {
 		e.passed.Add(1)
 		return
 	}
-	dec.Service = e.destination(v, found.Rule, &req.Request, now)
-	e.bind(req, dec, now)
+	if dec.Service, dec.Waits = e.destination(v, found.Rule, &req.Request, req.Patience, now); dec.Waits {
+		return
+	}
+	if e.bind(req, dec, now); dec.Waits {
+		return
+	}
 	if !dec.Problem.IsZero() {
 		dec.Service.stats.refused.Add(1)
 		return
@@ -69,21 +78,29 @@ func (e *Engine) bind(req *Request, dec *Decision, now session.Instant) {
 	}
 	dec.SetCookie = cookie
 	dec.key = svc.sessionKey(user)
-	e.claim(dec, now)
+	e.claim(dec, req.Patience, now)
 }
 
 // claim takes hold of the session dec.key: the live one, or a new one on the endpoint that placement proposes.
-func (e *Engine) claim(dec *Decision, now session.Instant) {
+func (e *Engine) claim(dec *Decision, p Patience, now session.Instant) {
 	svc := dec.Service
 	for range claimTries {
 		id, live := e.store.Acquire(dec.key, now, svc.IdleTimeout)
 		if !live {
-			ep := svc.place(e.store, uint64(dec.key), &dec.limits, svc.LoadBound, now)
+			r := e.reach(p)
+			if dec.Waits = r.waits; dec.Waits {
+				return
+			}
+			ep := svc.place(e.store, uint64(dec.key), &dec.limits, e.bound(svc, r), now)
 			if ep == nil {
+				// One that lives on another gateway may be at an endpoint that serves it and takes no new one.
+				if _, found := e.find(dec.key, now, svc.IdleTimeout, r.asks); found {
+					continue
+				}
 				dec.Problem = noEndpoint(svc, &dec.limits)
 				return
 			}
-			owner, outcome := e.store.Bind(dec.key, ep.id, now, svc.IdleTimeout)
+			owner, outcome := r.store.Bind(dec.key, ep.id, now, svc.IdleTimeout)
 			switch outcome {
 			case session.Bound:
 				e.told.drop(dec.key)
@@ -99,7 +116,7 @@ func (e *Engine) claim(dec *Decision, now session.Instant) {
 			}
 		}
 		dec.held = true
-		if e.stay(dec, id, now) || e.rebind(dec, id, now) {
+		if e.stay(dec, id, now) || e.rebind(dec, id, p, now) {
 			return
 		}
 	}
@@ -139,20 +156,26 @@ func (e *Engine) giveUp(dec *Decision, now session.Instant) {
 }
 
 // rebind moves the held session dec.key away from the endpoint with the id from. It reports whether dec is decided: with an
-// endpoint, or with a problem and no hold when there is no other endpoint. Otherwise the session ended meanwhile: its hold is
+// endpoint, or with no hold and a problem, when there is no other endpoint, or Waits. Otherwise the session ended meanwhile: its hold is
 // gone, and the caller begins again.
-func (e *Engine) rebind(dec *Decision, from session.EndpointID, now session.Instant) bool {
+func (e *Engine) rebind(dec *Decision, from session.EndpointID, p Patience, now session.Instant) bool {
 	svc := dec.Service
 	for range claimTries {
+		r := e.reach(p)
+		if dec.Waits = r.waits; dec.Waits {
+			e.store.Release(dec.key, now)
+			dec.held = false
+			return true
+		}
 		ep := e.successor(svc, from, &dec.limits, now)
 		if ep == nil {
-			ep = svc.place(e.store, uint64(dec.key), &dec.limits, svc.LoadBound, now)
+			ep = svc.place(e.store, uint64(dec.key), &dec.limits, e.bound(svc, r), now)
 		}
 		if ep == nil {
 			e.giveUp(dec, now)
 			return true
 		}
-		owner, moved := e.store.Move(dec.key, from, ep.id, now, svc.IdleTimeout)
+		owner, moved := r.store.Move(dec.key, from, ep.id, now, svc.IdleTimeout)
 		if moved {
 			e.trails.drop(dec.key)
 			if dec.Endpoint, dec.Session = ep, SessionMoved; e.told.drop(dec.key) == SessionNew {
@@ -218,6 +241,13 @@ func (e *Engine) Move(dec *Decision, now session.Instant) {
 	if !dec.open {
 		return
 	}
+	p := dec.Patience
+	if dec.Waits = dec.held && e.reach(p).waits; dec.Waits {
+		return
+	}
+	if p == NoWait {
+		p = Alone // the store does not answer; should it be back in a moment, it is too late to wait for it
+	}
 	svc, failed, was := dec.Service, dec.Endpoint, dec.Session
 	failed.eject(now)
 	failed.inFlight.Add(-1)
@@ -229,8 +259,8 @@ func (e *Engine) Move(dec *Decision, now session.Instant) {
 	switch {
 	case !dec.held:
 		e.balance(dec, now)
-	case !e.rebind(dec, failed.id, now):
-		e.claim(dec, now)
+	case !e.rebind(dec, failed.id, p, now):
+		e.claim(dec, p, now)
 	}
 	if !dec.Problem.IsZero() {
 		svc.stats.refused.Add(1)
@@ -246,7 +276,7 @@ func (e *Engine) Move(dec *Decision, now session.Instant) {
 func (e *Engine) Substitutes(to []*Endpoint, dec *Decision, n int, now session.Instant) []*Endpoint {
 	var tried [8]*Endpoint
 	l := limits{tried: append(append(tried[:0], dec.limits.tried...), dec.Endpoint), among: dec.limits.among}
-	key, bound := uint64(dec.key), dec.Service.LoadBound
+	key, bound := uint64(dec.key), e.bound(dec.Service, e.reach(dec.Patience))
 	if dec.Session == SessionNone {
 		key, bound = mix(e.ticket.Add(1)), math.Inf(1)
 	}

@@ -19,6 +19,8 @@ type Request struct {
 	// live elsewhere stays there: see Engine.Decide.
 	Among map[string]struct{}
 
+	Patience Patience // whether Decide may wait for a shared store
+
 	plannedBy *view // whose Plan said what Body has: the configuration may change while a body arrives
 }
 
@@ -71,6 +73,12 @@ type Decision struct {
 	// Sent is for the front door to set once any byte of the request may have reached the endpoint. When it is not set at
 	// Release, the endpoint knows nothing of a session that began or moved here, and its next request will say so.
 	Sent bool
+
+	// Patience is whether Move may wait for a shared store: as the request said to Decide, unless the front door sets it.
+	Patience Patience
+	// Waits says that Decide or Move would have had to wait, and had to do so with NoWait. It has changed nothing: it is to be called once
+	// more, with another patience. After Decide nothing else is set and nothing is to be released, after Move all is as before.
+	Waits bool
 
 	limits limits
 	key    session.Key

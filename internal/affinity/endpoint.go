@@ -28,6 +28,7 @@ type Endpoint struct {
 	name     atomic.Pointer[string]
 	id       session.EndpointID
 	identity uint64       // the same on every gateway; placement's candidate ID
+	global   uint64       // the same on every gateway, and another one for each service: see Engine.Identity
 	idle     atomic.Int64 // time.Duration
 	met      bool         // a snapshot has had it; under the registry's lock
 	earlier  int          // lives that have this one as their next; under the registry's lock

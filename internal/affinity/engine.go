@@ -24,16 +24,19 @@ type Options struct {
 	HashKeyFixed bool
 	// Nonce is a number that is another one at each start: the cookies that the engine sets never come twice.
 	Nonce uint64
-	// Store holds the sessions.
+	// Store holds the sessions. One that is a session.Shared holds those of several gateways: see Patience.
 	Store session.Store
 	// EndpointDelay is for how long an endpoint that was not there from the first configuration on, or comes back, is Warming: for a
 	// front door whose proxy hears of endpoints by another way, and later. The sessions that it has already are served meanwhile.
 	EndpointDelay time.Duration
 }
 
-// Engine decides. Its methods may be called from many goroutines at once; a decision for a known session waits for nothing.
+// Engine decides. Its methods may be called from many goroutines at once; a decision for a known session waits for nothing, and none does but
+// for a shared store: see Patience.
 type Engine struct {
 	store     session.Store
+	shared    session.Shared // store, if it is one
+	alone     session.Store  // shared.Alone
 	endpoints *registry
 	view      atomic.Pointer[view]
 	ticket    atomic.Uint64 // varies choices that have no key
@@ -70,6 +73,9 @@ type Service struct {
 // New makes an engine with an empty snapshot: every request gets 404 until Apply.
 func New(o Options) *Engine {
 	e := &Engine{store: o.Store, endpoints: newRegistry(), keyFixed: o.HashKeyFixed, delay: o.EndpointDelay, stats: make(map[string]*serviceStats)}
+	if shared, ok := o.Store.(session.Shared); ok {
+		e.shared, e.alone = shared, shared.Alone()
+	}
 	e.deriveSecrets([2]uint64{binary.LittleEndian.Uint64(o.HashKey[:8]), binary.LittleEndian.Uint64(o.HashKey[8:])})
 	e.ticket.Store(mix(o.Nonce))
 	empty, err := Compile(Config{})
@@ -128,7 +134,7 @@ func (e *Engine) apply(s *Snapshot, now session.Instant) error {
 	if e.configured {
 		warm = now.Add(e.delay)
 	}
-	r.byID.Store(&eps)               // before a session can be bound to one that is new
+	r.publish(eps)                   // before a session can be bound to one that is new
 	for _, svc := range v.services { // nothing can fail from here on
 		for i, ep := range svc.endpoints {
 			ep.configure(svc.Endpoints[i], &svc.ServiceConfig, now, warm)

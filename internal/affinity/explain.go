@@ -11,7 +11,7 @@ import (
 	"github.com/remora-proxy/remora/internal/session"
 )
 
-// Explain takes the steps of Decide without changing any session, and says why at each.
+// Explain takes the steps of Decide without changing any session, and says why at each. It may wait for a shared store.
 func (e *Engine) Explain(req *Request, now session.Instant) *Trace {
 	t := &Trace{Session: SessionNone.String()}
 	v := e.view.Load()
@@ -33,7 +33,7 @@ func (e *Engine) Explain(req *Request, now session.Instant) *Trace {
 		t.Why = "the rule has a " + t.ByProxy + ", which Envoy carries out by itself"
 		return t
 	}
-	svc := e.destination(v, found.Rule, &req.Request, now)
+	svc, _ := e.destination(v, found.Rule, &req.Request, Wait, now)
 	t.explainSplit(e, v, found.Rule, &req.Request, now)
 	t.Service, t.Source = svc.Name, svc.Source
 	if svc.Missing != "" {
@@ -79,9 +79,13 @@ func (e *Engine) explainSession(t *Trace, svc *Service, req *Request, now sessio
 	key := svc.sessionKey(user)
 	t.explainCandidates(e, svc, key, l, now)
 	var proposed *Endpoint
-	bound := svc.LoadBound
+	r := e.reach(Wait)
+	bound := e.bound(svc, r)
 	state, why := SessionNew, "the session is new: the first replica in rendezvous order that is below its limit gets it"
-	if entry, live := e.store.Peek(key, now, svc.IdleTimeout); live {
+	if e.shared != nil && !r.asks {
+		why = "the session is new to this gateway, and the shared store does not answer: the first replica in rendezvous order gets it, whatever its limit"
+	}
+	if entry, live := e.find(key, now, svc.IdleTimeout, r.asks); live {
 		untold := e.told.peek(key, entry.Endpoint)
 		ep := e.owner(svc, entry.Endpoint)
 		if ep != nil {
@@ -156,7 +160,7 @@ func (t *Trace) explainSplit(e *Engine, v *view, rule *route.Rule, req *route.Re
 	}
 	for _, d := range rule.Destinations {
 		svc := v.services[d.Service]
-		t.Split = append(t.Split, SplitTrace{Service: svc.Name, Weight: d.Weight, Session: e.hasSession(svc, req, now)})
+		t.Split = append(t.Split, SplitTrace{Service: svc.Name, Weight: d.Weight, Session: e.hasSession(svc, req, e.reach(Wait).asks, now)})
 	}
 }
 

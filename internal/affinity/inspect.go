@@ -18,8 +18,8 @@ type EndpointView struct {
 	Addr        string `json:"address"`
 	Name        string `json:"name,omitempty"`
 	Incarnation string `json:"incarnation,omitempty"`
-	State       string `json:"state"` // ready | warming | draining | unhealthy
-	Live        int    `json:"liveSessions"`
+	State       string `json:"state"`        // ready | warming | draining | unhealthy
+	Live        int    `json:"liveSessions"` // with a shared store those of all gateways, as of their last count
 	Held        int    `json:"heldSessions"` // those of them that have requests in flight
 	InFlight    int    `json:"requestsInFlight"`
 	// DrainingSince is since when it is draining, and DrainEnds when its drain deadline will have passed, after which its sessions move.
@@ -74,6 +74,9 @@ func (e *Engine) Endpoints(now session.Instant) []EndpointView {
 				Service: svc.Name, Addr: ep.Addr, Name: svc.Endpoints[i].Name, Incarnation: ep.Incarnation,
 				State: ep.State(now).String(), Live: n[0], Held: n[1], InFlight: ep.InFlight(),
 			}
+			if e.shared != nil {
+				view.Live = e.store.Live(ep.id)
+			}
 			if since := session.Instant(ep.drainingSince.Load()); since != 0 && view.State == Draining.String() {
 				view.DrainingSince, view.DrainEnds = since.Time(), since.Add(time.Duration(ep.drainDeadline.Load())).Time()
 			}
@@ -108,7 +111,7 @@ func (e *Engine) holder(name, user string, now session.Instant) (*Service, error
 	}
 	names := make([]string, len(fits))
 	for i, s := range fits {
-		if _, live := e.store.Peek(s.keyOf(user), now, s.IdleTimeout); live || len(fits) == 1 {
+		if _, live := e.find(s.keyOf(user), now, s.IdleTimeout, e.reach(Wait).asks); live || len(fits) == 1 {
 			return s, nil
 		}
 		names[i] = s.Name
@@ -119,8 +122,8 @@ func (e *Engine) holder(name, user string, now session.Instant) (*Service, error
 	return nil, fmt.Errorf("%w of this user at %s", ErrNoSession, strings.Join(names, " or "))
 }
 
-// Session shows the live session of a user of a service. The service may be named shortly ("backend-1"). The errors are
-// ErrNoService and ErrNoSession.
+// Session shows the live session of a user of a service, on whichever gateway it is. The service may be named shortly ("backend-1"). It may
+// wait for a shared store. The errors are ErrNoService and ErrNoSession.
 func (e *Engine) Session(service, user string, now session.Instant) (SessionView, error) {
 	svc, err := e.holder(service, user, now)
 	if err != nil {
@@ -131,7 +134,7 @@ func (e *Engine) Session(service, user string, now session.Instant) (SessionView
 
 func (e *Engine) sessionView(svc *Service, user string, now session.Instant) (SessionView, error) {
 	key := svc.keyOf(user)
-	entry, live := e.store.Peek(key, now, svc.IdleTimeout)
+	entry, live := e.find(key, now, svc.IdleTimeout, e.reach(Wait).asks)
 	if !live {
 		return SessionView{}, fmt.Errorf("%w of this user at %s", ErrNoSession, svc.Name)
 	}
@@ -157,8 +160,8 @@ func (e *Engine) diverted(key session.Key, at *Endpoint) *Diverted {
 }
 
 // MoveSession rebinds the live session of a user to the endpoint that is named by its address or its name. The next request
-// tells the backend that the session moved; requests in flight end where they are. The errors are ErrNoService, ErrNoSession
-// and ErrNoEndpoint.
+// tells the backend that the session moved, if it comes to this gateway; requests in flight end where they are. It may wait for a shared
+// store. The errors are ErrNoService, ErrNoSession and ErrNoEndpoint.
 func (e *Engine) MoveSession(service, user, endpoint string, now session.Instant) (SessionView, error) {
 	svc, err := e.holder(service, user, now)
 	if err != nil {
@@ -170,7 +173,7 @@ func (e *Engine) MoveSession(service, user, endpoint string, now session.Instant
 	}
 	to, key := svc.endpoints[i], svc.keyOf(user)
 	for range claimTries {
-		entry, live := e.store.Peek(key, now, svc.IdleTimeout)
+		entry, live := e.find(key, now, svc.IdleTimeout, e.reach(Wait).asks)
 		if !live {
 			return SessionView{}, fmt.Errorf("%w of this user at %s", ErrNoSession, svc.Name)
 		}

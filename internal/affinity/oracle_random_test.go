@@ -18,6 +18,7 @@ type randomLife struct {
 	t      *testing.T
 	seed   uint64
 	engine *affinity.Engine
+	shared *sharedTable // the engine's store, if it is one that gateways share
 	oracle *oracle
 	now    session.Instant
 	swept  session.Instant
@@ -32,13 +33,16 @@ type openRequest struct {
 }
 
 func TestDecisionsAreWhatTheRulesSay(t *testing.T) {
-	for i := range 12 {
+	for i := range 16 {
 		seed := rand.Uint64()
 		delay := time.Duration(i%4) * 5 * time.Second // of new endpoints
-		l := &randomLife{
-			Rand: rand.New(rand.NewPCG(seed, 1)), t: t, seed: seed, oracle: newOracle(delay), now: 1_000_000,
-			engine: affinity.New(affinity.Options{Store: newStore(), HashKey: [16]byte{7}, Nonce: seed, EndpointDelay: delay}),
+		l := &randomLife{Rand: rand.New(rand.NewPCG(seed, 1)), t: t, seed: seed, oracle: newOracle(delay), now: 1_000_000}
+		o := affinity.Options{Store: newStore(), HashKey: [16]byte{7}, Nonce: seed, EndpointDelay: delay}
+		if i >= 8 {
+			l.shared = &sharedTable{Table: newTable()}
+			o.Store = l.shared
 		}
+		l.engine = affinity.New(o)
 		l.live(400)
 	}
 }
@@ -131,12 +135,13 @@ func (l *randomLife) request(step int) {
 		Headers: []route.Header{{Name: "target", Value: service}, {Name: "x-user", Value: user}},
 	}}
 	may := may{among: l.subset(service)}
+	patience := l.patience()
 	req.Among = may.among
 	want := l.oracle.request(service, user, may, l.now)
 	dec := new(affinity.Decision)
 	trace := l.engine.Explain(req, l.now)
-	l.engine.Decide(req, dec, l.now)
-	if err := explains(trace, dec); err != nil {
+	l.decide(step, req, dec, patience, want.asks)
+	if err := explains(trace, dec); err != nil && patience != affinity.Alone {
 		l.fail(step, err)
 	}
 	for {
@@ -156,8 +161,9 @@ func (l *randomLife) request(step int) {
 			break
 		}
 		may.tried = append(may.tried, at)
+		patience = l.patience()
 		want = l.oracle.givenUp(want, dec.Session, may, l.now)
-		l.engine.Move(dec, l.now)
+		l.move(step, dec, patience)
 	}
 	l.open = append(l.open, openRequest{dec, want.sessionID, l.oracle.endpoints[epID{service, dec.Endpoint.Addr, dec.Endpoint.Incarnation}].life})
 	l.picked(dec, want.sessionID)

@@ -85,7 +85,8 @@ func (l *randomLife) report(step int) {
 		return
 	}
 	p := l.picks[l.IntN(len(l.picks))]
-	u := affinity.Used{Attempts: 1 + l.IntN(2), Unreached: l.IntN(4) == 0, ToldMoved: l.IntN(3) == 0}
+	patience := l.patience()
+	u := affinity.Used{Patience: patience, Attempts: 1 + l.IntN(2), Unreached: l.IntN(4) == 0, ToldMoved: l.IntN(3) == 0}
 	switch l.IntN(8) {
 	case 0: // it found no host
 	case 1:
@@ -96,7 +97,7 @@ func (l *randomLife) report(step int) {
 		u.Addr = fmt.Sprintf("127.0.%s.%d:8080", p.id.service[len("backend-"):], 1+l.IntN(5))
 	}
 	wantWhy, wantThen := l.oracle.served(p.id, p.pick.Session, p.at, u, l.now)
-	why, then, known := l.engine.Served(p.pick, u, l.now)
+	why, then, known := l.served(step, p.pick, u, wantWhy != affinity.NoDiversion)
 	if !known || why != wantWhy || then != wantThen {
 		l.fail(step, fmt.Errorf("a report of %+v on %+v is %v, %v (%v), want %v, %v", u, p, why, then, known, wantWhy, wantThen))
 	}

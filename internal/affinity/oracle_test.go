@@ -15,6 +15,7 @@ import (
 type oracle struct {
 	delay     time.Duration // of new endpoints
 	begun     bool          // there was a configuration
+	alone     bool          // the engine does not ask the store that it shares: there is no load bound
 	services  map[string]*oracleService
 	endpoints map[epID]*oracleEndpoint
 	sessions  map[sessID]*oracleSession
@@ -57,6 +58,7 @@ type expectation struct {
 	allowed   map[epID]bool // one of these
 	nothing   bool          // no endpoint: a problem
 	detour    bool          // the session stays where it is
+	asks      bool          // a store that gateways share has to be asked
 	sessionID sessID
 }
 
@@ -215,7 +217,7 @@ func (o *oracle) request(service, user string, m may, now session.Instant) expec
 	case s == nil:
 		return o.placed(affinity.SessionNew, id, m, now)
 	case o.former(s) && o.endpoints[s.at].serves(now) && m.use(s.at):
-		return expectation{state: s.onTheMove(), endpoint: s.at, sessionID: id}
+		return expectation{state: s.onTheMove(), endpoint: s.at, sessionID: id, asks: true}
 	case o.former(s):
 		return o.placed(s.onTheMove(), id, m, now)
 	case o.endpoints[s.at].serves(now) && !m.within(s.at):
@@ -256,7 +258,9 @@ func (o *oracle) givenUp(was expectation, state affinity.SessionState, m may, no
 	s.unsaid(state, failed, o.endpoints[failed].life)
 	s.holds--
 	if was.detour {
-		return o.goneRound(s, was.sessionID, m, now)
+		e := o.goneRound(s, was.sessionID, m, now)
+		e.asks = true // the engine looks whether the session is there still
+		return e
 	}
 	return o.placed(s.onTheMove(), was.sessionID, m, now)
 }
@@ -269,7 +273,7 @@ func (s *oracleSession) unsaid(was affinity.SessionState, at epID, life int) {
 }
 
 func (o *oracle) placed(state affinity.SessionState, id sessID, m may, now session.Instant) expectation {
-	e := expectation{state: state, allowed: o.allowed(id.service, m, true, now), sessionID: id}
+	e := expectation{state: state, allowed: o.allowed(id.service, m, !o.alone, now), sessionID: id, asks: true}
 	e.nothing = len(e.allowed) == 0
 	return e
 }

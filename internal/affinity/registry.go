@@ -23,9 +23,11 @@ var errTooManyEndpoints = errors.New("more endpoints than ids (1,048,575, those 
 // endpointName is an endpoint's identity.
 type endpointName = session.EndpointName
 
-// registry gives every endpoint its record and its id. Reading by id takes no lock.
+// registry gives every endpoint its record and its id. Reading by id, or by what gateways call an endpoint among themselves, takes no lock.
+// Both tables are replaced whole, never written in place.
 type registry struct {
-	byID atomic.Pointer[[]*Endpoint] // index: EndpointID; replaced whole, never written in place
+	byID     atomic.Pointer[[]*Endpoint] // index: EndpointID
+	byGlobal atomic.Pointer[map[uint64]*Endpoint]
 
 	mu      sync.Mutex
 	byName  map[endpointName]*Endpoint
@@ -36,8 +38,18 @@ type registry struct {
 
 func newRegistry() *registry {
 	r := &registry{byName: make(map[endpointName]*Endpoint), drained: make(map[[2]string]bool)}
-	r.byID.Store(&[]*Endpoint{nil})
+	r.publish([]*Endpoint{nil})
 	return r
+}
+
+// publish makes eps the table by id, and the other one from byName. The lock must be held.
+func (r *registry) publish(eps []*Endpoint) {
+	byGlobal := make(map[uint64]*Endpoint, len(r.byName))
+	for _, ep := range r.byName {
+		byGlobal[ep.global] = ep
+	}
+	r.byGlobal.Store(&byGlobal)
+	r.byID.Store(&eps)
 }
 
 // get is the endpoint with an id, or nil.
@@ -76,7 +88,7 @@ func (r *registry) ensure(eps []*Endpoint, name endpointName) (*Endpoint, []*End
 	if known && !before.hasGone() {
 		return before, eps, nil
 	}
-	ep := &Endpoint{Addr: name.Addr, Incarnation: name.Incarnation, Service: name.Service, identity: identityOf(name)}
+	ep := &Endpoint{Addr: name.Addr, Incarnation: name.Incarnation, Service: name.Service, identity: identityOf(name), global: globalOf(name)}
 	ep.drained.Store(r.drained[[2]string{name.Addr, name.Incarnation}])
 	ep.configured.Store(uint32(Gone))        // until a configuration has it
 	ep.idle.Store(int64(DefaultIdleTimeout)) // until a configuration says
@@ -123,7 +135,7 @@ func (r *registry) reap(now session.Instant, live func(session.EndpointID) int) 
 	r.former = slices.DeleteFunc(r.former, take)
 	maps.DeleteFunc(r.byName, func(_ endpointName, ep *Endpoint) bool { return take(ep) })
 	if eps != nil {
-		r.byID.Store(&eps)
+		r.publish(eps)
 		r.dropStaleMarks()
 	}
 }
@@ -152,4 +164,29 @@ func identityOf(n endpointName) uint64 {
 	b := make([]byte, 0, len(n.Addr)+1+len(n.Incarnation))
 	b = append(append(append(b, n.Addr...), 0), n.Incarnation...)
 	return siphash.Hash(0x72656d6f72612d65, 0x6e64706f696e7473, b)
+}
+
+// globalOf is a fixed hash of an endpoint's name with its service, never 0.
+func globalOf(n endpointName) uint64 {
+	b := make([]byte, 0, len(n.Service)+1+len(n.Addr)+1+len(n.Incarnation))
+	b = append(append(append(append(append(b, n.Service...), 0), n.Addr...), 0), n.Incarnation...)
+	return max(siphash.Hash(0x72656d6f72612d67, 0x6c6f62616c2d6964, b), 1)
+}
+
+// Identity is what the gateways call the endpoint with an id among themselves, by its service, its address and its incarnation; 0 when
+// there is no such endpoint. Its lives are one to them.
+func (e *Engine) Identity(id session.EndpointID) uint64 {
+	if ep := e.endpoints.get(id); ep != nil {
+		return ep.global
+	}
+	return 0
+}
+
+// EndpointOf is the endpoint that the gateways call by identity, in its latest life, be it gone or not; 0 when it is not known here (yet, or
+// any more). It takes no lock.
+func (e *Engine) EndpointOf(identity uint64) session.EndpointID {
+	if ep := (*e.endpoints.byGlobal.Load())[identity]; ep != nil {
+		return ep.id
+	}
+	return 0
 }

@@ -106,6 +106,6 @@ func (e *Engine) Restore(r io.Reader, now session.Instant) (session.Loaded, erro
 		ep.drained.Store(reg.drained[[2]string{ep.Addr, ep.Incarnation}])
 		ep.gone(now) // until a configuration has it
 	}
-	reg.byID.Store(&eps)
+	reg.publish(eps)
 	return loaded, nil
 }

@@ -30,6 +30,8 @@ type Used struct {
 	Attempts  int    // hosts that it tried, one after the other
 	Unreached bool   // the last one could not be connected to, so the request reached nobody
 	ToldMoved bool   // it was told that the session moved there, where the decision said "existing"
+
+	Patience Patience // whether Served may wait for a shared store
 }
 
 // Diversion is why a request was not served by the endpoint that was picked.
@@ -55,10 +57,11 @@ const (
 	Superseded               // it had ended or was bound to another endpoint by then
 	Foreign                  // it stays: the host that was used is no endpoint of the service, or one that serves no more
 	Stayed                   // it stays: nobody was reached
+	Waits                    // it is not known: Served would have had to wait, with NoWait, and has done nothing
 )
 
 func (s Sequel) String() string {
-	return [...]string{"none", "followed", "superseded", "foreign", "stayed"}[s]
+	return [...]string{"none", "followed", "superseded", "foreign", "stayed", "waits"}[s]
 }
 
 // Served says what a proxy did with a request that was decided as p. When another endpoint of the service was used than the one
@@ -76,13 +79,17 @@ func (e *Engine) Served(p Pick, u Used, now session.Instant) (why Diversion, the
 	if why = u.diversion(p, used); why == NoDiversion {
 		return why, NoSession, true
 	}
+	r := e.reach(u.Patience)
+	if r.waits && p.Session != SessionNone {
+		return why, Waits, true
+	}
 	if picked != nil && (u.Attempts > 1 || why == Fallback && used != nil) {
 		picked.eject(now)
 	}
 	if used != nil && u.Unreached {
 		used.eject(now)
 	}
-	then = e.follow(svc, p, why, used, p.Session != SessionExisting || u.ToldMoved, now)
+	then = e.follow(svc, p, why, used, p.Session != SessionExisting || u.ToldMoved, r, now)
 	svc.stats.diversions[why][then].Add(1)
 	return why, then, true
 }
@@ -102,11 +109,11 @@ func (u *Used) diversion(p Pick, used *Endpoint) Diversion {
 
 // follow binds the session of a diverted request to the endpoint that was used. told says that this endpoint has heard that the
 // session began or moved there.
-func (e *Engine) follow(svc *Service, p Pick, why Diversion, used *Endpoint, told bool, now session.Instant) Sequel {
+func (e *Engine) follow(svc *Service, p Pick, why Diversion, used *Endpoint, told bool, r reach, now session.Instant) Sequel {
 	if p.Session == SessionNone {
 		return NoSession
 	}
-	entry, live := e.store.Peek(p.Key, now, svc.IdleTimeout)
+	entry, live := e.find(p.Key, now, svc.IdleTimeout, r.asks) // another gateway may have decided
 	if !live {
 		return Superseded
 	}
@@ -126,7 +133,7 @@ func (e *Engine) follow(svc *Service, p Pick, why Diversion, used *Endpoint, tol
 		e.unsaid(svc, p.Key, at.id, p.Session, now)
 		return Foreign
 	}
-	if _, moved := e.store.Move(p.Key, at.id, used.id, now, svc.IdleTimeout); !moved {
+	if _, moved := r.store.Move(p.Key, at.id, used.id, now, svc.IdleTimeout); !moved {
 		return Superseded
 	}
 	unheard := e.told.drop(p.Key)
