@@ -107,6 +107,10 @@ func (e *Engine) claim(dec *Decision, p Patience, now session.Instant) {
 				e.trails.drop(dec.key)
 				dec.Endpoint, dec.Session, dec.held = ep, SessionNew, true
 				return
+			case session.Rebound: // its endpoint is one that only other gateways know
+				e.trails.drop(dec.key)
+				dec.Endpoint, dec.Session, dec.held = ep, SessionMoved, true
+				return
 			case session.Full:
 				dec.Endpoint, dec.Session = ep, SessionNone
 				svc.stats.full.Add(1)

@@ -235,6 +235,23 @@ func TestASessionOnAnotherGatewayIsServedWhereNoEndpointTakesNewOnes(t *testing.
 	}
 }
 
+func TestASessionOnAnEndpointThatThisGatewayNeverKnewMoves(t *testing.T) {
+	var out outside
+	a := newSharing(t, &out, nil)
+	b := newSharing(t, &out, func(c *affinity.Config) {
+		for i := range c.Services[0].Endpoints {
+			c.Services[0].Endpoints[i].Incarnation = "the next"
+		}
+	})
+	a.serve("ann")
+	if dec := b.serve("ann"); dec.Session != affinity.SessionMoved {
+		t.Errorf("it is %v, want moved", dec.Session)
+	}
+	if dec := b.serve("ann"); dec.Session != affinity.SessionExisting {
+		t.Errorf("it is %v, want existing", dec.Session)
+	}
+}
+
 func TestFirstRequestsOfOneUserThatWaitAtOnceFollowTheFirst(t *testing.T) {
 	g := newSharing(t, new(outside), nil)
 	const n = 8

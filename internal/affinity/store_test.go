@@ -74,7 +74,13 @@ func (s *sharedTable) Bind(k session.Key, ep session.EndpointID, now session.Ins
 		return s.Table.Bind(k, ep, now, idle)
 	}
 	at, isFirst := s.out.claim(k, s.engine.Identity(ep), 0)
-	owner, outcome := s.Table.Bind(k, s.engine.EndpointOf(at), now, idle)
+	owner := s.engine.EndpointOf(at)
+	if owner == 0 { // an endpoint that has gone without this gateway having heard of it
+		s.out.claim(k, s.engine.Identity(ep), at)
+		s.Table.Bind(k, ep, now, idle)
+		return ep, session.Rebound
+	}
+	owner, outcome := s.Table.Bind(k, owner, now, idle)
 	if !isFirst && outcome == session.Bound {
 		outcome = session.Existing
 	}

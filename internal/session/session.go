@@ -103,7 +103,7 @@ type Shared interface {
 	Waits() bool
 	// Find is Peek that asks the store outside where this gateway has no live session of k, and takes over what it learns.
 	Find(k Key, now Instant, idle time.Duration) (Entry, bool)
-	// Alone is the same store with a Bind, a Move and a Delete that ask nobody outside, as while the store there does not answer: what they
-	// do is told later.
+	// Alone is the same store with a Bind and a Move that ask nobody outside, as while the store there does not answer: what they do it is told
+	// later.
 	Alone() Store
 }
