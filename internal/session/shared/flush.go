@@ -31,8 +31,7 @@ func (s *Store) Flush(now session.Instant) {
 	if again {
 		s.tellAgain(now, before)
 	}
-	keys := s.dirty.take(nil)
-	slices.Sort(keys) // what depends on the order must not depend on chance: a simulation has to run alike each time
+	keys := s.dirty.take()
 	if n := s.renewAll(now, keys); n < len(keys) {
 		for _, k := range keys[n:] {
 			s.dirty.add(k)

@@ -1,20 +1,20 @@
 package shared
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
 	"github.com/remora-proxy/remora/internal/session"
 )
 
-// dirty is the sessions that wait to be renewed outside. Requests on many cores add to it.
+// dirty is the sessions that wait to be renewed outside. Requests on many cores add to it: a key may be in it more than once.
 type dirty struct {
 	max    int
-	n      atomic.Int64
 	shards [64]struct {
-		mu sync.Mutex
-		m  map[session.Key]struct{}
-		_  [64]byte // each in a cache line of its own
+		mu   sync.Mutex
+		keys []session.Key
+		_    [64]byte // each in a cache line of its own
 	}
 }
 
@@ -23,33 +23,40 @@ func (d *dirty) add(k session.Key) bool {
 	sh := &d.shards[uint64(k)%uint64(len(d.shards))]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if _, there := sh.m[k]; there {
-		return true
+	if room := d.max / len(d.shards); len(sh.keys) >= room {
+		slices.Sort(sh.keys)
+		if sh.keys = slices.Compact(sh.keys); len(sh.keys) > room*7/8 { // or it would be sorted too often
+			_, there := slices.BinarySearch(sh.keys, k)
+			return there
+		}
 	}
-	if d.n.Load() >= int64(d.max) {
-		return false
-	}
-	if sh.m == nil {
-		sh.m = make(map[session.Key]struct{})
-	}
-	sh.m[k] = struct{}{}
-	d.n.Add(1)
+	sh.keys = append(sh.keys, k)
 	return true
 }
 
-// take appends all keys to buf and leaves none. Those of a shard come in no order that could be relied on.
-func (d *dirty) take(buf []session.Key) []session.Key {
+// take returns all keys, each once and in their order, and leaves none.
+func (d *dirty) take() []session.Key {
+	var all []session.Key
 	for i := range d.shards {
 		sh := &d.shards[i]
 		sh.mu.Lock()
-		for k := range sh.m {
-			buf = append(buf, k)
-		}
-		d.n.Add(-int64(len(sh.m)))
-		clear(sh.m)
+		all = append(all, sh.keys...)
+		sh.keys = sh.keys[:0]
 		sh.mu.Unlock()
 	}
-	return buf
+	slices.Sort(all) // also so that a simulation, which must run alike each time, does not depend on their order
+	return slices.Compact(all)
+}
+
+// size is how many are waiting, those that are in it more than once included.
+func (d *dirty) size() (n int) {
+	for i := range d.shards {
+		sh := &d.shards[i]
+		sh.mu.Lock()
+		n += len(sh.keys)
+		sh.mu.Unlock()
+	}
+	return n
 }
 
 // decision is what was decided of a session while the store could not be asked.

@@ -245,7 +245,7 @@ func (s *Store) moveAlone(k session.Key, from, to session.EndpointID, was Identi
 // Release implements session.Store.
 func (s *Store) Release(k session.Key, now session.Instant) {
 	s.Table.Release(k, now)
-	if !s.dirty.add(k) {
+	if !s.link.down() && !s.dirty.add(k) { // when it answers again, it is told all sessions
 		s.stats.dropped.Add(1)
 	}
 }
