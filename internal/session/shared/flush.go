@@ -119,14 +119,16 @@ func (s *Store) renew(now session.Instant, keys []session.Key) bool {
 	}
 	found, err := s.remote.Renew(now, claims)
 	s.link.heard(now, err)
-	if err != nil {
+	if len(found) != len(claims) { // it is full, or does not answer
 		return false
 	}
 	s.stats.renewals.Add(uint64(len(claims)))
 	for i, b := range found {
-		if c := &claims[i]; b.Owner == c.Owner {
+		switch c := &claims[i]; b.Owner {
+		case c.Owner:
 			s.alone.forget(c.Key)
-		} else {
+		case 0: // there was no room for it: it is tried again with its next request
+		default:
 			s.follow(c.Key, at[i], b.Owner, now)
 		}
 	}

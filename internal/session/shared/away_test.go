@@ -1,0 +1,163 @@
+package shared_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/remora-proxy/remora/internal/session"
+)
+
+// away has the store not answer, and the gateways notice.
+func (r *rig) away() {
+	for _, g := range r.gws {
+		g.way.cut = true
+	}
+	r.pass(3 * interval)
+	for _, g := range r.gws {
+		if g.Waits() {
+			r.t.Fatal("the store is away, and requests wait for it")
+		}
+	}
+}
+
+// back has it answer again, and lets the gateways reconcile.
+func (r *rig) back() {
+	for _, g := range r.gws {
+		g.way.cut = false
+	}
+	r.pass(5 * time.Second)
+	for _, g := range r.gws {
+		if s := g.Status(); s.Down || s.Telling || s.Undecided != 0 {
+			r.t.Fatalf("after the store is back: %+v", s)
+		}
+	}
+}
+
+func TestTheStoreIsAway(t *testing.T) {
+	for _, sentence := range []struct {
+		says  string
+		check func(t *testing.T, r *rig, a, b *gateway)
+	}{
+		{"known sessions go on, and no request waits", func(t *testing.T, r *rig, a, b *gateway) {
+			a.want(k, 1, 1, session.Bound)
+			b.want(k, 2, 1, session.Existing)
+			r.away()
+			calls := a.way.calls.Load()
+			for range 10 {
+				r.pass(50 * time.Second)
+				a.want(k, 2, 1, session.Existing)
+				b.want(k, 2, 1, session.Existing)
+				a.want(session.Key(r.now), 2, 2, session.Bound)
+			}
+			if n := a.way.calls.Load(); n != calls {
+				t.Errorf("%d requests have asked the store", n-calls)
+			}
+		}},
+		{"three requests in a row find out, and no more ask", func(t *testing.T, _ *rig, a, _ *gateway) {
+			a.way.cut = true
+			for i := range session.Key(100) {
+				a.want(i, 2, 2, session.Bound)
+			}
+			if n := a.way.calls.Load(); n != 3 || !a.Status().Down || a.Status().Why == nil {
+				t.Errorf("the store was asked %d times; %+v", n, a.Status())
+			}
+		}},
+		{"of two gateways that decided alone the first one's decision holds, also for the other", func(t *testing.T, r *rig, a, b *gateway) {
+			r.away()
+			b.want(k, 2, 2, session.Bound)
+			r.pass(time.Second)
+			a.want(k, 1, 1, session.Bound)
+			r.back()
+			a.want(k, 3, 2, session.Existing)
+			b.want(k, 3, 2, session.Existing)
+			if a.Status().Followed != 1 || b.Status().Followed != 0 {
+				t.Errorf("followed: %d and %d, want 1 and 0", a.Status().Followed, b.Status().Followed)
+			}
+		}},
+		{"what one decided alone holds when another decided later with the store", func(_ *testing.T, r *rig, a, b *gateway) {
+			a.way.cut = true
+			r.pass(3 * interval)
+			a.want(k, 1, 1, session.Bound)
+			r.pass(time.Second)
+			b.want(k, 2, 2, session.Bound)
+			r.back()
+			b.want(k, 3, 1, session.Existing)
+		}},
+		{"a session that was there before holds against one that began meanwhile", func(_ *testing.T, r *rig, a, b *gateway) {
+			a.want(k, 1, 1, session.Bound)
+			r.pass(interval)
+			r.away()
+			r.pass(30 * time.Second)
+			b.want(k, 2, 2, session.Bound) // which has never seen the user
+			a.want(k, 2, 1, session.Existing)
+			r.pass(idle / 2)
+			b.want(k, 2, 2, session.Existing)
+			a.want(k, 2, 1, session.Existing)
+			r.back()
+			b.want(k, 3, 1, session.Existing)
+		}},
+		{"a move made alone is made for all", func(t *testing.T, r *rig, a, b *gateway) {
+			a.want(k, 1, 1, session.Bound)
+			b.want(k, 2, 1, session.Existing)
+			r.pass(interval)
+			r.away()
+			if at, moved := a.Move(k, 1, 3, r.now, idle); at != 3 || !moved {
+				t.Errorf("Move: %d, %v", at, moved)
+			}
+			if at, moved := a.Move(k, 3, 4, r.now, idle); at != 4 || !moved {
+				t.Errorf("Move: %d, %v", at, moved)
+			}
+			r.back()
+			b.want(k, 2, 4, session.Existing)
+		}},
+		{"a store that is restarted empty is told all sessions", func(_ *testing.T, r *rig, a, b *gateway) {
+			a.want(k, 1, 1, session.Bound)
+			r.pass(interval)
+			r.store.Empty()
+			r.pass(2 * interval)
+			b.want(k, 2, 1, session.Existing)
+		}},
+		{"and a session that began at the empty store before that gives way", func(_ *testing.T, r *rig, a, b *gateway) {
+			a.want(k, 1, 1, session.Bound)
+			r.pass(time.Second)
+			r.store.Empty()
+			r.now += 10
+			b.want(k, 2, 2, session.Bound)
+			r.pass(2 * interval)
+			b.want(k, 3, 1, session.Existing)
+		}},
+		{"a store that fails over to a replica that lags behind is told what that has missed", func(_ *testing.T, r *rig, a, b *gateway) {
+			replica := r.store.Clone()
+			a.want(k, 1, 1, session.Bound)
+			r.pass(interval)
+			r.store.Restore(replica)
+			r.pass(2 * interval)
+			b.want(k, 2, 1, session.Existing)
+		}},
+		{"while its memory is used up new sessions are decided alone, and are told when there is room", func(t *testing.T, r *rig, a, b *gateway) {
+			a.want(k, 1, 1, session.Bound)
+			r.store.Full(true)
+			a.want(k+1, 1, 1, session.Bound)
+			r.pass(time.Second)
+			b.want(k, 2, 1, session.Existing)
+			if !a.Waits() {
+				t.Error("a store that is full is not one that is away")
+			}
+			r.store.Full(false)
+			a.want(k+1, 1, 1, session.Existing)
+			r.pass(interval)
+			b.want(k+1, 2, 1, session.Existing)
+		}},
+		{"a gateway that is started again has the sessions of the others", func(_ *testing.T, r *rig, a, _ *gateway) {
+			a.want(k, 1, 1, session.Bound)
+			r.pass(interval)
+			r.add(9).want(k, 2, 1, session.Existing)
+		}},
+	} {
+		t.Run(sentence.says, func(t *testing.T) {
+			r := newRig(t, 2)
+			r.pass(time.Second)
+			sentence.check(t, r, r.gws[0], r.gws[1])
+		})
+	}
+}

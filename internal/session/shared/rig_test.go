@@ -1,0 +1,176 @@
+package shared_test
+
+import (
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/remora-proxy/remora/internal/session"
+	"github.com/remora-proxy/remora/internal/session/shared"
+	"github.com/remora-proxy/remora/internal/session/shared/model"
+)
+
+const (
+	start    = session.Instant(1_800_000_000_000)
+	idle     = time.Minute
+	interval = shared.DefaultInterval
+	grace    = session.Instant(2 * interval / time.Millisecond)
+)
+
+func idleOf(session.EndpointID) time.Duration { return idle }
+
+// rig is gateways that share a store, and the time.
+type rig struct {
+	t     *testing.T
+	now   session.Instant
+	store *model.Store
+	gws   []*gateway
+}
+
+// gateway is one of them. What it calls endpoints is what all call them.
+type gateway struct {
+	*shared.Store
+	way     *way
+	rig     *rig
+	unknown map[session.EndpointID]bool // endpoints that it has not heard of
+	pauses  int                         // how many times it has waited to hear of one
+	waiting func()                      // called then
+}
+
+// way is a gateway's way to the store.
+type way struct {
+	shared.Remote
+	cut   bool         // calls fail
+	deaf  bool         // news are lost
+	calls atomic.Int64 // of requests
+}
+
+var errCut = errors.New("the store does not answer")
+
+func newRig(t *testing.T, gateways int) *rig {
+	r := &rig{t: t, now: start, store: model.New(grace)}
+	for i := range gateways {
+		r.add(uint32(i + 1))
+	}
+	return r
+}
+
+func (r *rig) add(id uint32) *gateway {
+	g := &gateway{rig: r, way: &way{}, unknown: map[session.EndpointID]bool{}}
+	g.way.Remote = r.store.Gateway(id, func(n shared.News) {
+		if !g.way.deaf {
+			g.Hear(n, r.now)
+		}
+	})
+	g.Store = shared.New(shared.Options{
+		Table: session.NewTable(session.Options{MaxSessions: 10_000}), Remote: g.way, Gateway: id, Interval: interval, Parts: 16,
+		Pause: func(time.Duration) {
+			g.pauses++
+			if g.waiting != nil {
+				g.waiting()
+			}
+		},
+	})
+	g.Resolve(g)
+	r.gws = append(r.gws, g)
+	g.Sweep(0, 1, r.now, idleOf)
+	g.Flush(r.now)
+	return g
+}
+
+func (g *gateway) Identity(ep session.EndpointID) uint64 { return uint64(ep) }
+
+func (g *gateway) EndpointOf(identity uint64) session.EndpointID {
+	if ep := session.EndpointID(identity); !g.unknown[ep] {
+		return ep
+	}
+	return 0
+}
+
+// request is a request of a user, which would be placed on an endpoint if the session began with it.
+func (g *gateway) request(k session.Key, place session.EndpointID) (at session.EndpointID, how session.Outcome) {
+	at, live := g.Acquire(k, g.rig.now, idle)
+	how = session.Existing
+	if !live {
+		at, how = g.Bind(k, place, g.rig.now, idle)
+	}
+	g.Release(k, g.rig.now)
+	return at, how
+}
+
+func (g *gateway) want(k session.Key, place, at session.EndpointID, how session.Outcome) {
+	g.rig.t.Helper()
+	if got, was := g.request(k, place); got != at || was != how {
+		g.rig.t.Errorf("the request goes to %d, outcome %d; want %d, %d", got, was, at, how)
+	}
+}
+
+// pass lets time pass in steps of the interval, at each of which the gateways flush, sweep and count.
+func (r *rig) pass(d time.Duration) {
+	for end := r.now.Add(d); r.now < end; {
+		r.now = min(end, r.now.Add(interval))
+		for _, g := range r.gws {
+			g.Sweep(0, 1, r.now, idleOf)
+			g.Flush(r.now)
+			g.Count(r.now)
+		}
+	}
+}
+
+func (w *way) call() error {
+	w.calls.Add(1)
+	if w.cut {
+		return errCut
+	}
+	return nil
+}
+
+func (w *way) Claim(now session.Instant, c shared.Claim) (shared.Binding, bool, error) {
+	if err := w.call(); err != nil {
+		return shared.Binding{}, false, err
+	}
+	return w.Remote.Claim(now, c)
+}
+
+func (w *way) Move(now session.Instant, c shared.Claim, from shared.Identity) (shared.Binding, error) {
+	if err := w.call(); err != nil {
+		return shared.Binding{}, err
+	}
+	return w.Remote.Move(now, c, from)
+}
+
+func (w *way) Find(now session.Instant, ks []session.Key) ([]shared.Binding, error) {
+	if err := w.call(); err != nil {
+		return nil, err
+	}
+	return w.Remote.Find(now, ks)
+}
+
+func (w *way) Delete(now session.Instant, k session.Key) (bool, error) {
+	if err := w.call(); err != nil {
+		return false, err
+	}
+	return w.Remote.Delete(now, k)
+}
+
+func (w *way) Renew(now session.Instant, cs []shared.Claim) ([]shared.Binding, error) {
+	if w.cut {
+		return nil, errCut
+	}
+	return w.Remote.Renew(now, cs)
+}
+
+func (w *way) Epoch(now session.Instant) (uint64, error) {
+	if w.cut {
+		return 0, errCut
+	}
+	return w.Remote.Epoch(now)
+}
+
+func (w *way) Lead(now session.Instant, forMillis int64) (bool, error) {
+	if w.cut {
+		return false, errCut
+	}
+	return w.Remote.Lead(now, forMillis)
+}
