@@ -47,8 +47,8 @@ type Remote interface {
 	// returns the binding that is in force, and whether this call was the first.
 	Claim(now session.Instant, c Claim) (b Binding, first bool, err error)
 	// Move makes c.Owner the owner of the session if its owner is `from`, or it has none, or it is not live, and tells the other gateways.
-	// Claimed of a live session stays. It returns the binding that is in force.
-	Move(now session.Instant, c Claim, from Identity) (Binding, error)
+	// Claimed of a live session stays. It returns the binding that is in force, and whether this call made it so.
+	Move(now session.Instant, c Claim, from Identity) (b Binding, moved bool, err error)
 	// Renew renews the sessions of cs and returns, for each, the binding that is in force:
 	//   - no live session: c is stored;
 	//   - the owner is c.Owner: it lives until c.Until at least, and was claimed at the earlier of the two times;

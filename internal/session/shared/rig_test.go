@@ -133,9 +133,9 @@ func (w *way) Claim(now session.Instant, c shared.Claim) (shared.Binding, bool, 
 	return w.Remote.Claim(now, c)
 }
 
-func (w *way) Move(now session.Instant, c shared.Claim, from shared.Identity) (shared.Binding, error) {
+func (w *way) Move(now session.Instant, c shared.Claim, from shared.Identity) (shared.Binding, bool, error) {
 	if err := w.call(); err != nil {
-		return shared.Binding{}, err
+		return shared.Binding{}, false, err
 	}
 	return w.Remote.Move(now, c, from)
 }

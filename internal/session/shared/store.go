@@ -115,7 +115,7 @@ func (s *Store) Bind(k session.Key, ep session.EndpointID, now session.Instant, 
 		}
 		s.stats.claims.Add(1)
 		if first {
-			return s.Table.Bind(k, ep, now, idle)
+			return s.began(k, ep, now, idle)
 		}
 		if owner := s.endpoint(b.Owner); owner != 0 {
 			return s.adopt(k, owner, now, idle)
@@ -124,6 +124,16 @@ func (s *Store) Bind(k session.Key, ep session.EndpointID, now session.Instant, 
 			return s.takeOver(k, ep, b.Owner, now, idle)
 		}
 	}
+}
+
+// began has the own table hold a session that this gateway was the first to claim. Another request of its user may have learnt of it
+// from the store, and been faster here.
+func (s *Store) began(k session.Key, ep session.EndpointID, now session.Instant, idle time.Duration) (session.EndpointID, session.Outcome) {
+	owner, outcome := s.Table.Bind(k, ep, now, idle)
+	if outcome == session.Existing && owner == ep {
+		outcome = session.Bound
+	}
+	return owner, outcome
 }
 
 // patient waits a moment, in which this gateway may hear of an endpoint. It reports false when enough was waited since `began`.
@@ -163,14 +173,14 @@ func (s *Store) adopt(k session.Key, owner session.EndpointID, now session.Insta
 // takeOver moves a session away from an endpoint that this gateway does not know.
 func (s *Store) takeOver(k session.Key, ep session.EndpointID, from Identity, now session.Instant, idle time.Duration) (session.EndpointID, session.Outcome) {
 	c := Claim{Key: k, Owner: s.identity(ep), Claimed: now, Until: now.Add(idle)}
-	owner, ok := s.moveOutside(c, from, now)
+	owner, moved, ok := s.moveOutside(c, from, now)
 	if !ok {
 		return s.bindAlone(k, ep, now, idle)
 	}
-	if owner != ep {
+	if !moved {
 		return s.adopt(k, owner, now, idle)
 	}
-	got, outcome := s.Table.Bind(k, ep, now, idle)
+	got, outcome := s.began(k, ep, now, idle)
 	if outcome == session.Bound {
 		outcome = session.Rebound
 	}
@@ -204,33 +214,34 @@ func (s *Store) Move(k session.Key, from, to session.EndpointID, now session.Ins
 	if e.Holds > 0 {
 		c.Until = now.Add(idle)
 	}
-	owner, ok := s.moveOutside(c, was, now)
+	owner, first, ok := s.moveOutside(c, was, now)
 	if !ok {
 		return s.moveAlone(k, from, to, was, now, idle)
 	}
-	got, moved := s.Table.Move(k, from, owner, now, idle)
-	return got, moved && owner == to
+	got, _ := s.Table.Move(k, from, owner, now, idle) // unless another request of the user was faster here
+	return got, first && got == to
 }
 
-// moveOutside moves a session in the store outside, and returns the endpoint that it has then: c.Owner's, or another gateway was first.
-func (s *Store) moveOutside(c Claim, from Identity, now session.Instant) (owner session.EndpointID, ok bool) {
+// moveOutside moves a session in the store outside, and returns the endpoint that it has then, and whether
+// this call was the first to move it.
+func (s *Store) moveOutside(c Claim, from Identity, now session.Instant) (owner session.EndpointID, first, ok bool) {
 	const lastTries = 3
 	began := now
 	for tries := 0; tries < lastTries; {
-		b, err := s.remote.Move(now, c, from)
+		b, moved, err := s.remote.Move(now, c, from)
 		s.link.heard(now, err)
 		if err != nil {
-			return 0, false
+			return 0, false, false
 		}
 		if owner = s.endpoint(b.Owner); owner != 0 {
-			return owner, true
+			return owner, moved, true
 		}
 		if !s.patient(&now, began) {
 			tries++
 			from = b.Owner // which has gone, or nobody here will ever hear of it
 		}
 	}
-	return 0, false
+	return 0, false, false
 }
 
 // moveAlone moves a session in the own table, and remembers it for when the others can be told.

@@ -25,7 +25,7 @@ func (g *gateway) Claim(now session.Instant, c shared.Claim) (b shared.Binding, 
 }
 
 // Move is Remote's.
-func (g *gateway) Move(now session.Instant, c shared.Claim, from shared.Identity) (b shared.Binding, err error) {
+func (g *gateway) Move(now session.Instant, c shared.Claim, from shared.Identity) (b shared.Binding, moved bool, err error) {
 	now = g.store.enter(now)
 	var news []shared.News
 	defer func() { g.store.leave(news) }()
@@ -33,16 +33,16 @@ func (g *gateway) Move(now session.Instant, c shared.Claim, from shared.Identity
 	switch {
 	case !live:
 		if b, err = g.store.add(c, g.id); err != nil {
-			return b, err
+			return b, false, err
 		}
 	case b.Owner == from && now < c.Until:
 		b.Owner = c.Owner
 		b = g.store.put(c.Key, renewed(b, c, g.id))
 	default:
-		return b, nil
+		return b, false, nil
 	}
 	news = g.moved(c)
-	return b, nil
+	return b, true, nil
 }
 
 // Renew is Remote's.

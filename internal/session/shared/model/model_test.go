@@ -50,7 +50,7 @@ func TestFaults(t *testing.T) {
 	first := epoch()
 	claim(1000, 11)
 	before := m.Clone()
-	if _, err := g.Move(2000, shared.Claim{Key: user, Owner: 12, Claimed: 2000, Until: 62_000}, 11); err != nil {
+	if _, _, err := g.Move(2000, shared.Claim{Key: user, Owner: 12, Claimed: 2000, Until: 62_000}, 11); err != nil {
 		t.Fatal(err)
 	}
 	if got := owner(2000); got != 12 {

@@ -93,8 +93,8 @@ func (m *comparison) randomCall() func(shared.Remote) []any {
 	case 2, 3:
 		from := m.owner()
 		return func(r shared.Remote) []any {
-			b, err := r.Move(now, c, from)
-			return []any{"Move", c, from, b, m.plain(err)}
+			b, moved, err := r.Move(now, c, from)
+			return []any{"Move", c, from, b, moved, m.plain(err)}
 		}
 	case 4, 5, 6:
 		cs := []shared.Claim{c}

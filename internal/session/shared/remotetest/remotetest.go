@@ -148,8 +148,9 @@ func (s *store) claim(r shared.Remote, now session.Instant, c shared.Claim, want
 
 func (s *store) move(r shared.Remote, now session.Instant, c shared.Claim, from shared.Identity, want shared.Binding) {
 	s.t.Helper()
-	if got, err := r.Move(begin+now, c, from); err != nil || got != want {
-		s.t.Fatalf("Move: got %+v, %v; want %+v", got, err, want)
+	got, moved, err := r.Move(begin+now, c, from)
+	if err != nil || got != want || moved != (want.Owner == c.Owner) {
+		s.t.Fatalf("Move: got %+v, %v, %v; want %+v", got, moved, err, want)
 	}
 }
 

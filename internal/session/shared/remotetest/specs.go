@@ -69,7 +69,7 @@ var claimSpecs = []spec{
 		if b, first, err := s.a.Claim(begin, at(0, user+1, e1)); !errors.Is(err, shared.ErrFull) || first {
 			t.Errorf("the claim of a new session: got %+v, %v, %v", b, first, err)
 		}
-		if b, err := s.a.Move(begin, at(0, user+1, e1), e2); !errors.Is(err, shared.ErrFull) {
+		if b, moved, err := s.a.Move(begin, at(0, user+1, e1), e2); !errors.Is(err, shared.ErrFull) || moved {
 			t.Errorf("the move of a new session: got %+v, %v", b, err)
 		}
 		got, err := s.a.Renew(begin+20, []shared.Claim{at(20, user+1, e1), at(20, user, e1), at(20, user+2, e1)})
