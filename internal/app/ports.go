@@ -2,8 +2,13 @@ package app
 
 import (
 	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/remora-proxy/remora/internal/diag"
 )
 
 // privileged is the number of ports that only root may listen on.
@@ -48,4 +53,37 @@ func (p Ports) Listen(gateway uint16) uint16 {
 		return gateway + privilegedOffset
 	}
 	return gateway
+}
+
+// Unused warns of pairs whose port no Gateway has: mistyped, they leave the port that was meant where it is.
+func (p Ports) Unused(gatewayPorts []uint16) diag.List {
+	var found diag.List
+	for _, port := range slices.Sorted(maps.Keys(p)) {
+		if !slices.Contains(gatewayPorts, port) {
+			found.Add(diag.Diagnostic{
+				Severity: diag.Warning, What: fmt.Sprintf("--port %d=%d has no effect: no Gateway has port %d", port, p[port], port),
+				Remedy: "the port before the = is that of a Gateway's server or listener; there is " + portList(gatewayPorts),
+			})
+		}
+	}
+	return found
+}
+
+// Colliding warns where serve would refuse a configuration unless it is given --port.
+func Colliding(gatewayPorts []uint16) diag.List {
+	if _, err := (Ports{}).Addresses(netip.Addr{}, gatewayPorts); err != nil {
+		return diag.List{{Severity: diag.Warning, What: "to remora serve without --port: " + err.Error()}}
+	}
+	return nil
+}
+
+func portList(ports []uint16) string {
+	if len(ports) == 0 {
+		return "none"
+	}
+	names := make([]string, len(ports))
+	for i, port := range slices.Sorted(slices.Values(ports)) {
+		names[i] = strconv.Itoa(int(port))
+	}
+	return strings.Join(names, ", ")
 }

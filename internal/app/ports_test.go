@@ -50,6 +50,23 @@ func TestTwoPortsOfTheGatewaysCannotShareOneAddress(t *testing.T) {
 	}
 }
 
+func TestAPairForAPortThatNoGatewayHasIsWarnedOf(t *testing.T) {
+	found := Ports{81: 9080, 80: 9081, 90: 0}.Unused([]uint16{8080, 80})
+	if len(found) != 2 || found.HasErrors() || found[0].What != "--port 81=9080 has no effect: no Gateway has port 81" || !strings.HasSuffix(found[0].Remedy, "there is 80, 8080") {
+		t.Errorf("the findings are %v", found)
+	}
+}
+
+func TestPortsThatServeWouldRefuseAreWarnedOf(t *testing.T) {
+	found := Colliding([]uint16{8080, 80})
+	if len(found) != 1 || found.HasErrors() || !strings.Contains(found[0].What, "--port 8080=PORT") {
+		t.Errorf("the findings are %v", found)
+	}
+	if found := Colliding([]uint16{80, 443}); len(found) != 0 {
+		t.Errorf("of other ports there are the findings %v", found)
+	}
+}
+
 func TestWhenOnePortCannotBeOpenedNoneIs(t *testing.T) {
 	loopback := netip.MustParseAddr("127.0.0.1")
 	busy, err := openPorts{}.open(map[uint16]netip.AddrPort{80: netip.AddrPortFrom(loopback, 0)})

@@ -71,6 +71,9 @@ func (p *program) load(ctx context.Context) *Loaded {
 	select {
 	case l := <-loaded:
 		if ctx.Err() == nil { // else it may lack addresses that it would have waited for
+			if p.source.cluster == nil && l.Snapshot != nil { // a cluster's Gateways come and go
+				l.Diagnostics = append(l.Diagnostics, p.o.Ports.Unused(l.Ports)...)
+			}
 			return l
 		}
 	case <-ctx.Done():

@@ -71,6 +71,7 @@ func newGenerateEnvoy(env Env) *cobra.Command {
 		if loaded.Diagnostics.HasErrors() {
 			return errInvalid
 		}
+		printDiagnostics(env.Stderr, ports.Unused(loaded.Ports))
 		c, names := loaded.Named()
 		o.Names = names
 		addresses, err := ports.Addresses(bind, gatewayPorts(c))

@@ -26,7 +26,10 @@ spec:
 	if status == exitOK || out != "" || !strings.Contains(said, "ports 80 and 8080 would both be listened for on 8080") || !strings.Contains(said, "--port 8080=PORT") {
 		t.Errorf("status %d, said %s", status, said)
 	}
-	if status, out, said = run("--port", "8080=8090"); status != exitOK || !strings.Contains(out, "port_value: 8090") {
+	if status, out, said = run("--port", "8080=8090"); status != exitOK || !strings.Contains(out, "port_value: 8090") || strings.Contains(said, "--port") {
 		t.Errorf("with another port: status %d, said %s", status, said)
+	}
+	if _, _, said = run("--port", "8080=8090", "--port", "81=9080"); !strings.Contains(said, "--port 81=9080 has no effect: no Gateway has port 81") {
+		t.Errorf("with a port that no Gateway has, it says %s", said)
 	}
 }

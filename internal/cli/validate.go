@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/remora-proxy/remora/internal/app"
 	"github.com/remora-proxy/remora/internal/config"
 	"github.com/remora-proxy/remora/internal/diag"
 	"github.com/remora-proxy/remora/internal/istio"
@@ -49,6 +50,9 @@ Exit status: 0 valid, warnings included; 1 invalid, or with --strict a warning; 
 		loaded, err := source.load(cmd.Context(), version, env, options)
 		if err != nil {
 			return err
+		}
+		if !options.Proxied && loaded.Snapshot != nil { // else Envoy has the ports
+			loaded.Diagnostics = append(loaded.Diagnostics, app.Colliding(loaded.Ports)...)
 		}
 		printDiagnostics(env.Stdout, loaded.Diagnostics)
 		errs, warnings := countFindings(loaded.Diagnostics)
