@@ -22,11 +22,11 @@ but Istio's objects, --gateway says which Gateway is to ask; its HTTPRoutes are 
 --check writes nothing but what would not work with them and how to mend it, one finding a line, as remora validate does.
 Without it warnings go to standard error, and an error leaves standard output empty.
 
-Exit status: 0 done, warnings included; 1 an error among the findings; 2 wrong command line.`
+Exit status: 0 done, warnings included; 1 an error among the findings, with --check also when no request would come to a replica, and with
+--strict a warning; 2 wrong command line.`
 
 func newGenerateEnvoyGateway(env Env) *cobra.Command {
 	var files []string
-	var check bool
 	var o generate.EnvoyGatewayOptions
 	cmd := &cobra.Command{
 		Use:   "envoy-gateway -f PATH…",
@@ -39,7 +39,7 @@ func newGenerateEnvoyGateway(env Env) *cobra.Command {
 	addFiles(cmd, &files)
 	required(cmd, "filename", "the configuration")
 	f := cmd.Flags()
-	f.BoolVar(&check, "check", false, "write only what would not work, and how to mend it")
+	check := addCheck(cmd)
 	f.StringVar(&o.Gateway, "gateway", "", "name of the Gateway (gateway.networking.k8s.io) that is to ask (default: all those in PATH)")
 	f.StringVar(&o.GatewayNamespace, "gateway-namespace", "default", "with --gateway: its namespace")
 	f.StringVar(&o.Namespace, "namespace", "remora-system", "namespace of the processor")
@@ -57,7 +57,7 @@ func newGenerateEnvoyGateway(env Env) *cobra.Command {
 			findings = append(findings, generate.CheckEnvoyGateway(loaded.Set, loaded.Config, o)...)
 			findings.Sort()
 		}
-		if done, err := judge(env, findings, check); done {
+		if done, err := check.judge(env, findings, loaded.Config); done {
 			return err
 		}
 		_, err := io.WriteString(env.Stdout, generate.EnvoyGateway(loaded.Set, loaded.Config, o))

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -11,10 +12,12 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/remora-proxy/remora/internal/affinity"
 	"github.com/remora-proxy/remora/internal/app"
 	"github.com/remora-proxy/remora/internal/config"
 	"github.com/remora-proxy/remora/internal/diag"
 	"github.com/remora-proxy/remora/internal/generate"
+	"github.com/remora-proxy/remora/internal/route"
 )
 
 // maxReplicas bounds --replicas.
@@ -33,11 +36,11 @@ EndpointSlices are not needed: in the cluster the processor reads them itself.
 --check writes nothing but what would not work with them and how to mend it, one finding a line, as remora validate does.
 Without it warnings go to standard error, and an error leaves standard output empty.
 
-Exit status: 0 done, warnings included; 1 an error among the findings; 2 wrong command line.`
+Exit status: 0 done, warnings included; 1 an error among the findings, with --check also when no request would come to a replica, and with
+--strict a warning; 2 wrong command line.`
 
 func newGenerateIstio(env Env) *cobra.Command {
 	var files, listeners []string
-	var check bool
 	var accessLog string
 	var o generate.IstioOptions
 	cmd := &cobra.Command{
@@ -52,7 +55,7 @@ func newGenerateIstio(env Env) *cobra.Command {
 	addFiles(cmd, &files)
 	required(cmd, "filename", "the configuration")
 	f := cmd.Flags()
-	f.BoolVar(&check, "check", false, "write only what would not work, and how to mend it")
+	check := addCheck(cmd)
 	f.StringVar(&o.Namespace, "namespace", "remora-system", "namespace of the processor; it is made")
 	f.StringVar(&o.GatewayNamespace, "gateway-namespace", "istio-system", "namespace of the gateway's pods")
 	f.StringVar(&o.Image, "image", "remora:latest", "image of the processor, with its registry where the nodes do not have it")
@@ -78,7 +81,7 @@ func newGenerateIstio(env Env) *cobra.Command {
 			findings = append(findings, generate.CheckIstio(loaded.Set, loaded.Config, o)...)
 			findings.Sort()
 		}
-		if done, err := judge(env, findings, check); done {
+		if done, err := check.judge(env, findings, loaded.Config); done {
 			return err
 		}
 		_, err = io.WriteString(env.Stdout, generate.Istio(loaded.Set, loaded.Config, o))
@@ -117,22 +120,53 @@ func checkProcessorFlags(image string, replicas int, messageTimeout time.Duratio
 	return nil
 }
 
-// judge prints findings about objects that are to be written: to standard output where they alone are asked for (check). done says that
-// nothing is to be written.
-func judge(env Env, findings diag.List, check bool) (done bool, err error) {
-	if check {
-		printDiagnostics(env.Stdout, findings)
+// checkFlags say what is done with findings about objects that are to be written.
+type checkFlags struct{ check, strict bool }
+
+func addCheck(cmd *cobra.Command) *checkFlags {
+	c := &checkFlags{}
+	cmd.Flags().BoolVar(&c.check, "check", false, "write only what would not work, and how to mend it")
+	cmd.Flags().BoolVar(&c.strict, "strict", false, "fail on warnings as well")
+	return c
+}
+
+// judge prints findings: to standard output where they alone are asked for. done says that nothing is to be written.
+func (c *checkFlags) judge(env Env, l diag.List, config *affinity.Config) (done bool, err error) {
+	if c.check {
+		printDiagnostics(env.Stdout, l)
 	} else {
-		printDiagnostics(env.Stderr, findings)
+		printDiagnostics(env.Stderr, l)
 	}
-	errs, warnings := countFindings(findings)
+	found := countFindings(l)
 	switch {
-	case errs > 0:
-		return true, fmt.Errorf("it would not work: %s and %s", counted(errs, "error"), counted(warnings, "warning"))
-	case check:
-		fmt.Fprintf(env.Stdout, "it would work: %s\n", counted(warnings, "warning"))
+	case found.errors > 0:
+		return true, fmt.Errorf("it would not work: %s and %s", counted(found.errors, "error"), found.told())
+	case c.strict && found.warnings > 0:
+		return true, fmt.Errorf("%s; --strict allows none", found.told())
+	case !c.check:
+		return false, nil
+	case !serves(config):
+		return true, fmt.Errorf("it would not work: no request would come to a replica; %s", found.told())
+	case found.unserved > 0:
+		fmt.Fprintf(env.Stdout, "not all of it would work: %s\n", found.told())
+	default:
+		fmt.Fprintf(env.Stdout, "it would work: %s\n", found.told())
 	}
-	return check, nil
+	return true, nil
+}
+
+// serves reports whether a request can come to a service that is there, or be answered by the proxy itself.
+func serves(c *affinity.Config) bool {
+	for _, l := range c.Routes.Listeners {
+		for _, h := range l.Hosts {
+			for _, r := range h.Rules {
+				if r.ByProxy != "" || slices.ContainsFunc(r.Destinations, func(d route.Destination) bool { return c.Services[d.Service].Missing == "" }) {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 // parsePorts reads elements like 80=8080.

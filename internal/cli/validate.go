@@ -55,19 +55,19 @@ Exit status: 0 valid, warnings included; 1 invalid, or with --strict a warning; 
 			loaded.Diagnostics = append(loaded.Diagnostics, app.Colliding(loaded.Ports)...)
 		}
 		printDiagnostics(env.Stdout, loaded.Diagnostics)
-		errs, warnings := countFindings(loaded.Diagnostics)
+		found := countFindings(loaded.Diagnostics)
 		switch {
-		case errs > 0:
-			return fmt.Errorf("invalid: %s and %s%s", counted(errs, "error"), counted(warnings, "warning"), istioHint(loaded.Diagnostics))
-		case strict && warnings > 0:
-			return fmt.Errorf("%s, and --strict allows none", counted(warnings, "warning"))
+		case found.errors > 0:
+			return fmt.Errorf("invalid: %s and %s%s", counted(found.errors, "error"), found.told(), istioHint(loaded.Diagnostics))
+		case strict && found.warnings > 0:
+			return fmt.Errorf("%s; --strict allows none", found.told())
 		}
 		where := counted(len(loaded.Sources.Files), "file")
 		if source.kubernetes {
 			where = "the cluster " + strings.Join(loaded.Sources.Files, "")
 		}
 		fmt.Fprintf(env.Stdout, "valid: %s in %s: %s, %s, %s; %s\n", counted(loaded.Sources.Objects, "object"), where,
-			counted(loaded.Routes, "route"), counted(loaded.Services, "service"), counted(loaded.Endpoints, "endpoint"), counted(warnings, "warning"))
+			counted(loaded.Routes, "route"), counted(loaded.Services, "service"), counted(loaded.Endpoints, "endpoint"), found.told())
 		return nil
 	})
 	return cmd
@@ -100,14 +100,32 @@ func istioHint(l diag.List) string {
 // errInvalid is the error of a command that cannot do its work with an invalid configuration, whose findings it has printed.
 var errInvalid = errors.New("the configuration is invalid")
 
-// countFindings counts errors and warnings.
-func countFindings(l diag.List) (errs, warnings int) {
+// findings counts errors and warnings, and among the warnings those about requests that get 404 or 503.
+type findings struct{ errors, warnings, unserved int }
+
+func countFindings(l diag.List) (n findings) {
 	for _, d := range l {
-		if d.Severity == diag.Error {
-			errs++
-		} else {
-			warnings++
+		switch {
+		case d.Severity == diag.Error:
+			n.errors++
+		case d.Unserved:
+			n.unserved++
+			fallthrough
+		default:
+			n.warnings++
 		}
 	}
-	return errs, warnings
+	return n
+}
+
+// told says how many warnings there are.
+func (n findings) told() string {
+	switch told := counted(n.warnings, "warning"); {
+	case n.unserved == 0:
+		return told
+	case n.unserved == n.warnings:
+		return told + ", about requests that get 404 or 503"
+	default:
+		return fmt.Sprintf("%s, %d of them about requests that get 404 or 503", told, n.unserved)
+	}
 }

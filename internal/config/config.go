@@ -127,7 +127,7 @@ func describe(n *node) string {
 // missing looks for a misspelt apiVersion or kind.
 func (ld *load) missing(n *node, field string) string {
 	for i := range min(len(n.kids), 16) {
-		if key := n.kids[i].key; nearest(key, []string{"apiVersion", "kind", "metadata", "spec", "items"}) == field {
+		if key := n.kids[i].key; diag.Nearest(key, []string{"apiVersion", "kind", "metadata", "spec", "items"}) == field {
 			return fmt.Sprintf("did you mean %q where it says %q?", field, key)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/remora-proxy/remora/api/v1alpha1"
+	"github.com/remora-proxy/remora/internal/diag"
 	"github.com/remora-proxy/remora/internal/resource"
 )
 
@@ -202,7 +203,7 @@ func find(apiVersion, kind string) (u *use, fits bool) {
 // similar gives a used kind of the group whose name was probably meant.
 func similar(group, kind string) *use {
 	for _, u := range used {
-		if u.group == group && nearest(kind, []string{u.kind}) != "" && distance(kind, u.kind) <= 2 {
+		if u.group == group && diag.Nearest(kind, []string{u.kind}) != "" && diag.Distance(kind, u.kind) <= 2 {
 			return u
 		}
 	}

@@ -215,11 +215,13 @@ func (c *checker) isA(n *node, s *schema, k kind) bool {
 		}
 	case text:
 		got = "the string " + quoted(n.text)
-		if k == integer || k == float || k == boolean {
+		switch {
+		case k == mapping:
+			remedy = s.asMember(n.text)
+		case k == list && s.elem.shape == aString:
+			remedy = "write it as a list: [" + quoted(n.text) + "]"
+		case (k == integer || k == float || k == boolean) && !n.plain:
 			remedy = "write it without quotes"
-			if n.plain {
-				remedy = ""
-			}
 		}
 	case mapping:
 		if k == list {
@@ -232,6 +234,17 @@ func (c *checker) isA(n *node, s *schema, k kind) bool {
 	}
 	c.fail(n, "expected "+s.expected()+", got "+got, remedy)
 	return false
+}
+
+// asMember is what to do about a string where an object belongs: one of its members is that string, or it has others.
+func (s *schema) asMember(text string) string {
+	if s.shape != object || len(s.members) == 0 {
+		return ""
+	}
+	if exact, has := s.members["exact"]; has && exact.shape == aString {
+		return "say how it is compared: {exact: " + quoted(text) + "}, or prefix or regex in the place of exact"
+	}
+	return "write its members, of " + strings.Join(s.names(), ", ")
 }
 
 // members checks the members of an object.
@@ -257,7 +270,7 @@ func (c *checker) members(n *node, s *schema) {
 	for _, name := range s.required {
 		if n.member(name) == nil {
 			c.path = append(c.path, step{name: name})
-			c.fail(n, "is required", "")
+			c.fail(n, "is required", "add it: "+s.members[name].expected())
 			c.path = c.path[:len(c.path)-1]
 		}
 	}
@@ -273,7 +286,7 @@ func (c *checker) unknown(n *node, s *schema) {
 	}
 	names := s.names()
 	remedy := ""
-	if near := nearest(n.key, names); near != "" {
+	if near := diag.Nearest(n.key, names); near != "" {
 		remedy = "did you mean " + strconv.Quote(near) + "?"
 	} else if up := c.above(n.key); up != "" {
 		remedy = strconv.Quote(n.key) + " belongs to " + up + ": mend the indentation"
@@ -302,7 +315,7 @@ func (c *checker) above(name string) string {
 
 // suggest says which names or values there are.
 func (c *checker) suggest(got string, known []string) string {
-	if near := nearest(got, known); near != "" {
+	if near := diag.Nearest(got, known); near != "" {
 		return "did you mean " + strconv.Quote(near) + "?"
 	}
 	if len(known) == 0 {

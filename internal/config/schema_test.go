@@ -136,26 +136,3 @@ func compare(t *testing.T, path string, want openAPI, s *schema) {
 		}
 	}
 }
-
-func TestNearestFindsWhatWasMeant(t *testing.T) {
-	names := []string{"headers", "withoutHeaders", "httpHeaderName", "uri", "port", "ports", "exact", "prefix"}
-	for got, want := range map[string]string{
-		"header":           "headers",
-		"Headers":          "headers",
-		"http_header_name": "httpHeaderName",
-		"httpHeadername":   "httpHeaderName",
-		"without-headers":  "withoutHeaders",
-		"prot":             "port",
-		"portz":            "port",
-		"prefxi":           "prefix",
-		"url":              "uri",
-		"name":             "",
-		"x":                "",
-		"":                 "",
-		"regex":            "",
-	} {
-		if near := nearest(got, names); near != want {
-			t.Errorf("nearest(%q) = %q, want %q", got, near, want)
-		}
-	}
-}

@@ -40,6 +40,7 @@ type Diagnostic struct {
 	What     string // what is wrong
 	Remedy   string // what to do
 	Conflict bool   // the object is right by itself, and excludes another one
+	Unserved bool   // requests that it is about get 404 or 503
 }
 
 // String renders the diagnostic as "file:line: field: what; remedy (object)". For an object from a cluster, which stands in the

@@ -85,7 +85,8 @@ func (c *compiler) serviceOf(o routeObject, field string, ref *gatewayv1.HTTPBac
 	port, at := uint16(*ref.Port), o.Where.Locate(field)
 	if namespace != own && !c.granted(own, namespace, string(ref.Name)) {
 		return c.into.Refused(namespace, string(ref.Name), port, own,
-			fmt.Sprintf("no ReferenceGrant in namespace %s lets HTTPRoutes of namespace %s lead to it", namespace, own), at)
+			fmt.Sprintf("no ReferenceGrant in namespace %s lets HTTPRoutes of namespace %s lead to it", namespace, own),
+			fmt.Sprintf("write a ReferenceGrant in namespace %s, from HTTPRoute (group %s) of namespace %s to Service (no group), or name a Service of the HTTPRoute's own", namespace, gatewayv1.GroupName, own), at)
 	}
 	return c.into.Service(namespace, string(ref.Name), port, at)
 }

@@ -168,6 +168,6 @@ func (c *compiler) warnUnattached(g *gateway) {
 		}
 	}
 	if len(g.listeners) > 0 {
-		c.warnAt(g.object, "metadata.name", "no HTTPRoute is attached to the Gateway: every request gets 404", "name it in the parentRefs of an HTTPRoute")
+		c.warnUnserved(g.object, "metadata.name", "no HTTPRoute is attached to the Gateway: every request gets 404", "name it in the parentRefs of an HTTPRoute")
 	}
 }

@@ -40,7 +40,7 @@ type Services interface {
 	// Service gives the index of a port of a Service. at is the place that leads there.
 	Service(namespace, name string, port uint16, at diag.Position) int
 	// Refused gives the index of a service that answers 503 in the place of one that a namespace may not use.
-	Refused(namespace, name string, port uint16, by, why string, at diag.Position) int
+	Refused(namespace, name string, port uint16, by, why, remedy string, at diag.Position) int
 	// WarnMissing warns when a service that gets requests cannot serve them.
 	WarnMissing(o resource.Object[*gatewayv1.HTTPRoute], field string, service int)
 	// Reached notes that requests come to a service through the Gateway of a name.
@@ -90,6 +90,13 @@ type objectAt interface {
 
 func (c *compiler) errorAt(o objectAt, field, what, remedy string) {
 	c.into.Add(o.At(diag.Error, field, what, remedy))
+}
+
+// warnUnserved is warnAt for what leaves requests without a route.
+func (c *compiler) warnUnserved(o objectAt, field, what, remedy string) {
+	d := o.At(diag.Warning, field, what, remedy)
+	d.Unserved = true
+	c.into.Add(d)
 }
 
 func (c *compiler) warnAt(o objectAt, field, what, remedy string) {

@@ -6,6 +6,7 @@ import (
 
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/remora-proxy/remora/internal/diag"
 	"github.com/remora-proxy/remora/internal/route"
 )
 
@@ -71,7 +72,7 @@ func (c *compiler) readRule(o routeObject, field string, in *gatewayv1.HTTPRoute
 func (c *compiler) attach(r *httpRoute) {
 	o := r.object
 	if len(o.Value.Spec.ParentRefs) == 0 {
-		c.warnAt(o, "spec.parentRefs", "the HTTPRoute is attached to no Gateway and serves no request", "name a Gateway")
+		c.warnUnserved(o, "spec.parentRefs", "the HTTPRoute is attached to no Gateway and serves no request", "name a Gateway")
 	}
 	for i := range o.Value.Spec.ParentRefs {
 		ref := &o.Value.Spec.ParentRefs[i]
@@ -84,11 +85,23 @@ func (c *compiler) attach(r *httpRoute) {
 		name := defaulted(ref.Namespace, gatewayv1.Namespace(o.Value.Namespace)) + "/" + gatewayv1.Namespace(ref.Name)
 		at := slices.IndexFunc(c.gateways, func(g *gateway) bool { return nameOf(g.object.Value) == string(name) })
 		if at < 0 {
-			c.warnAt(o, field, fmt.Sprintf("there is no Gateway %s of the Gateway API", name), "a parentRef without a namespace names one in the HTTPRoute's own")
+			remedy := "a parentRef without a namespace names one in the HTTPRoute's own"
+			if near := diag.NearestObject(string(name), c.gatewayNames()); near != "" {
+				remedy = "did you mean " + near + "?"
+			}
+			c.warnUnserved(o, field, fmt.Sprintf("there is no Gateway %s of the Gateway API", name), remedy)
 			continue
 		}
 		c.attachTo(r, field, ref, c.gateways[at])
 	}
+}
+
+func (c *compiler) gatewayNames() []string {
+	names := make([]string, len(c.gateways))
+	for i, g := range c.gateways {
+		names[i] = nameOf(g.object.Value)
+	}
+	return names
 }
 
 // attachTo attaches an HTTPRoute to listeners of one Gateway, or says why to none.
@@ -97,7 +110,7 @@ func (c *compiler) attachTo(r *httpRoute, field string, ref *gatewayv1.ParentRef
 		return ref.SectionName != nil && string(*ref.SectionName) != l.name || ref.Port != nil && *ref.Port != gatewayv1.PortNumber(l.port)
 	})
 	warn := func(what, remedy string) {
-		c.warnAt(r.object, field, what+": the HTTPRoute serves no request there", remedy)
+		c.warnUnserved(r.object, field, what+": the HTTPRoute serves no request there", remedy)
 	}
 	if len(listeners) == 0 {
 		if len(g.object.Value.Spec.Listeners) > 0 {

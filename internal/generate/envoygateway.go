@@ -98,7 +98,7 @@ func CheckEnvoyGateway(set *resource.Set, c *affinity.Config, o EnvoyGatewayOpti
 		found.Add(diag.Diagnostic{Severity: diag.Error, What: "there is no Gateway of the Gateway API", Remedy: "give the file with the Gateway and its HTTPRoutes too, or name the Gateway with --gateway"})
 	case len(set.APIGateways) == 0 || len(set.HTTPRoutes) == 0:
 		found.Add(diag.Diagnostic{
-			Severity: diag.Warning, What: "there is no HTTPRoute: Envoy Gateway routes by the HTTPRoutes of its Gateway, and knows no VirtualService",
+			Severity: diag.Warning, Unserved: true, What: "there is no HTTPRoute: Envoy Gateway routes by the HTTPRoutes of its Gateway, and knows no VirtualService",
 			Remedy: "write HTTPRoutes that match on the promoted headers and lead to the same Services and ports, and give them to Remora in place of the VirtualServices",
 		})
 	case !slices.ContainsFunc(set.APIGateways, func(g resource.Object[*gatewayv1.Gateway]) bool {

@@ -13,6 +13,7 @@ import (
 // routedService is one of config.Services while it is made.
 type routedService struct {
 	service  *service // nil: there is none of that name
+	remedy   string   // where the service is missing
 	gateways []string // through which requests come to it, as policies name them
 }
 
@@ -37,7 +38,11 @@ func (c *compiler) service(o vsObject, field string, d *networking.Destination, 
 	if d.GetSubset() != "" {
 		name += "/" + d.GetSubset()
 	}
-	return c.indexOf(affinity.ServiceConfig{Name: name, Host: host, Port: port, Subset: d.GetSubset(), Source: position(o, field)}, s)
+	sc := affinity.ServiceConfig{Name: name, Host: host, Port: port, Subset: d.GetSubset(), Source: position(o, field)}
+	if d.GetPort() == nil && s != nil && s.port(port) == nil {
+		return c.missing(sc, s, fmt.Sprintf("no port is given, and %s has %s", s.name, s.portList()), "write destination.port.number")
+	}
+	return c.indexOf(sc, s)
 }
 
 // indexOf finds or adds a service of the configuration, of which its name and place are known.
@@ -45,17 +50,27 @@ func (c *compiler) indexOf(sc affinity.ServiceConfig, s *service) int {
 	if i, is := c.index[sc.Name]; is {
 		return i
 	}
-	switch {
-	case sc.Missing != "":
-	case s == nil:
-		sc.Missing = "there is no service " + sc.Host
-	default:
-		c.describe(&sc, s)
+	if s == nil {
+		return c.missing(sc, nil, "there is no service "+sc.Host, c.registry.instead(sc.Host))
 	}
+	remedy := c.describe(&sc, s)
+	return c.include(sc, &routedService{service: s, remedy: remedy})
+}
+
+// missing is indexOf for a service that cannot be used, and why.
+func (c *compiler) missing(sc affinity.ServiceConfig, s *service, why, remedy string) int {
+	if i, is := c.index[sc.Name]; is {
+		return i
+	}
+	sc.Missing = why
+	return c.include(sc, &routedService{service: s, remedy: remedy})
+}
+
+func (c *compiler) include(sc affinity.ServiceConfig, r *routedService) int {
 	i := len(c.config.Services)
 	c.index[sc.Name] = i
 	c.config.Services = append(c.config.Services, sc)
-	c.routed = append(c.routed, &routedService{service: s})
+	c.routed = append(c.routed, r)
 	return i
 }
 
@@ -64,20 +79,20 @@ func (c *compiler) warnMissing(o objectAt, field string, index int) {
 	sc, r := &c.config.Services[index], c.routed[index]
 	switch {
 	case sc.Missing != "":
-		c.warnAt(o, field, sc.Missing+": requests get 503", c.registry.didYouMean(sc.Host))
+		c.warnUnserved(o, field, sc.Missing+": requests get 503", r.remedy)
 	case len(sc.Endpoints) == 0 && !r.service.byDNS && !c.noSlices:
-		c.warnAt(o, field, fmt.Sprintf("%s has no endpoint for %s: requests get 503", r.service.name, sc.Name),
+		c.warnUnserved(o, field, fmt.Sprintf("%s has no endpoint for %s: requests get 503", r.service.name, sc.Name),
 			"give the Service an EndpointSlice, the ServiceEntry endpoints, or correct the labels of the subset")
 	}
 }
 
-// describe fills in what the service's DestinationRule and its endpoints say.
-func (c *compiler) describe(sc *affinity.ServiceConfig, s *service) {
+// describe fills in what the service's DestinationRule and its endpoints say. Where they make it Missing, it says what to do.
+func (c *compiler) describe(sc *affinity.ServiceConfig, s *service) (remedy string) {
 	sc.Source = s.pos.String()
 	port := s.port(sc.Port)
 	if port == nil {
 		sc.Missing = fmt.Sprintf("%s has no port %d (it has %s)", s.name, sc.Port, s.portList())
-		return
+		return "write a port of the Service, which need not be that of its replicas, or add this one to it"
 	}
 	if sc.HTTP2 = port.http2; sc.HTTP2 {
 		c.warnAt(s.object, port.field, fmt.Sprintf("port %d is for HTTP/2 or gRPC, and remora serve sends requests to it in HTTP/1.1", sc.Port), "")
@@ -89,7 +104,7 @@ func (c *compiler) describe(sc *affinity.ServiceConfig, s *service) {
 	}
 	if sc.Subset != "" && wanted == nil {
 		sc.Missing = fmt.Sprintf("no DestinationRule defines the subset %s of %s", sc.Subset, s.host)
-		return
+		return rule.subsetInstead(sc.Subset)
 	}
 	if wanted != nil {
 		sc.Source = wanted.source
@@ -103,6 +118,7 @@ func (c *compiler) describe(sc *affinity.ServiceConfig, s *service) {
 		}
 	}
 	sc.Endpoints = sortEndpoints(sc.Endpoints)
+	return ""
 }
 
 // inSubset reports whether an endpoint belongs to a subset. A pod that is not known yet belongs to none, not even to one that asks for

@@ -12,6 +12,7 @@ import (
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 
 	"github.com/remora-proxy/remora/internal/affinity"
+	"github.com/remora-proxy/remora/internal/diag"
 	"github.com/remora-proxy/remora/internal/resource"
 )
 
@@ -57,7 +58,7 @@ func (c *compiler) readDestinationRules() *ruleIndex {
 		}
 		host := strings.ToLower(fullHost(spec.Host, o.Value.Namespace))
 		if !strings.HasPrefix(host, "*") && c.registry.services[host] == nil {
-			c.warnAt(o, "spec.host", "there is no service "+host, c.registry.didYouMean(host))
+			c.warnAt(o, "spec.host", "there is no service "+host, c.registry.instead(host))
 		}
 		key := o.Value.Namespace + "/" + host
 		r := byHost[key]
@@ -104,6 +105,24 @@ func (r *destinationRule) subset(name string) *subset {
 		}
 	}
 	return nil
+}
+
+// subsetInstead is what to do about a subset that a rule does not define. r may be nil.
+func (r *destinationRule) subsetInstead(name string) string {
+	if r == nil {
+		return "write a DestinationRule for the host with the subset and its labels"
+	}
+	var names []string
+	for _, s := range r.subsets {
+		names = append(names, s.name)
+	}
+	if near := diag.Nearest(name, names); near != "" {
+		return "did you mean " + near + "?"
+	}
+	if len(names) == 0 {
+		return "add it and its labels to spec.subsets of " + r.object.Name()
+	}
+	return fmt.Sprintf("%s has %s: write one of them, or add it", r.object.Name(), strings.Join(names, ", "))
 }
 
 // readTrafficPolicy checks a trafficPolicy.
@@ -192,8 +211,8 @@ func (x *ruleIndex) find(s *service, own string) *destinationRule {
 // warnUnusedDestinationRules tells of DestinationRules for services that are routed to and do not have them.
 func (c *compiler) warnUnusedDestinationRules() {
 	routed := map[string]*service{}
-	for _, r := range c.routed {
-		if r.service != nil {
+	for i, r := range c.routed {
+		if r.service != nil && c.config.Services[i].Missing == "" { // else that is the cause
 			routed[r.service.host] = r.service
 		}
 	}

@@ -154,6 +154,13 @@ func (c *compiler) warnAt(o objectAt, field, what, remedy string) {
 	c.add(o.At(diag.Warning, field, what, remedy))
 }
 
+// warnUnserved is warnAt for what leaves requests without a route or a replica.
+func (c *compiler) warnUnserved(o objectAt, field, what, remedy string) {
+	d := o.At(diag.Warning, field, what, remedy)
+	d.Unserved = true
+	c.add(d)
+}
+
 // position is the place of a field, for explain.
 func position[T metav1.Object](o resource.Object[T], field string) string {
 	return o.Where.Locate(field).String()

@@ -22,9 +22,9 @@ func (b Compilation) Service(namespace, name string, port uint16, at diag.Positi
 }
 
 // Refused gives the index of a service that stands for one that routes of a namespace may not lead to: its requests get 503.
-func (b Compilation) Refused(namespace, name string, port uint16, by, why string, at diag.Position) int {
+func (b Compilation) Refused(namespace, name string, port uint16, by, why, remedy string, at diag.Position) int {
 	host := strings.ToLower(name + "." + namespace + "." + clusterDomain)
-	return b.c.indexOf(affinity.ServiceConfig{Name: fmt.Sprintf("%s:%d, not for %s", host, port, by), Host: host, Port: port, Source: at.String(), Missing: why}, nil)
+	return b.c.missing(affinity.ServiceConfig{Name: fmt.Sprintf("%s:%d, not for %s", host, port, by), Host: host, Port: port, Source: at.String()}, nil, why, remedy)
 }
 
 // WarnMissing tells of a service that a field of a route sends requests to, and that cannot serve them.

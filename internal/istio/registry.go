@@ -22,6 +22,7 @@ import (
 type registry struct {
 	services map[string]*service // by host name, in lower case
 	alike    map[string]string   // a host name by its first label
+	beside   map[string][]string // first labels by what follows them
 }
 
 // service is a Kubernetes Service, or one host of a ServiceEntry.
@@ -72,7 +73,7 @@ func (s *service) portList() string {
 
 // readServices reads the Services with their EndpointSlices, and the ServiceEntries.
 func (c *compiler) readServices() *registry {
-	r := &registry{services: map[string]*service{}, alike: map[string]string{}}
+	r := &registry{services: map[string]*service{}, alike: map[string]string{}, beside: map[string][]string{}}
 	for _, o := range byAge(c.set.Services) {
 		c.readService(r, o)
 	}
@@ -90,19 +91,27 @@ func (c *compiler) addService(r *registry, field string, s *service) {
 		return
 	}
 	r.services[s.host] = s
-	first, _, _ := strings.Cut(s.host, ".")
+	first, rest, _ := strings.Cut(s.host, ".")
+	r.beside[rest] = append(r.beside[rest], first)
 	if r.alike[first] == "" {
 		r.alike[first] = s.host
 	}
 }
 
-// didYouMean is a remedy for a host name that is not there: one that begins alike, or nothing.
-func (r *registry) didYouMean(host string) string {
-	first, _, _ := strings.Cut(host, ".")
+// maxBeside bounds the services that a misspelt name is compared with.
+const maxBeside = 256
+
+// instead is what to do about a host name that is not there: one that begins alike, or differs by a letter or two, may be meant.
+func (r *registry) instead(host string) string {
+	first, rest, _ := strings.Cut(host, ".")
 	if other := r.alike[first]; other != "" && other != host {
 		return "did you mean " + other + "?"
 	}
-	return ""
+	near := r.beside[rest]
+	if near := diag.Nearest(first, near[:min(len(near), maxBeside)]); near != "" {
+		return "did you mean " + near + "." + rest + "?"
+	}
+	return "correct the name, or write a Service or ServiceEntry of it"
 }
 
 func (c *compiler) readService(r *registry, o resource.Object[*corev1.Service]) {

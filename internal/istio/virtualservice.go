@@ -2,6 +2,7 @@ package istio
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -92,7 +93,7 @@ func (c *compiler) readVirtualServices(gateways []*gateway) []*virtualService {
 			continue
 		}
 		if !visible(spec.ExportTo, o.Value.Namespace, c.namespace) {
-			c.warnAt(o, "spec.exportTo", "the VirtualService is not exported to "+c.namespace+", the namespace that the gateway counts as being in: it serves no request",
+			c.warnUnserved(o, "spec.exportTo", "the VirtualService is not exported to "+c.namespace+", the namespace that the gateway counts as being in: it serves no request",
 				`leave exportTo away, or add "*"`)
 			continue
 		}
@@ -116,7 +117,7 @@ func (c *compiler) readVirtualServices(gateways []*gateway) []*virtualService {
 	}
 	for _, g := range gateways {
 		if len(c.bound[g.name]) == 0 {
-			c.warnAt(g.object, "metadata.name", "no VirtualService is bound to the Gateway: every request gets 404", "add it to the gateways of a VirtualService")
+			c.warnUnserved(g.object, "metadata.name", "no VirtualService is bound to the Gateway: every request gets 404", "add it to the gateways of a VirtualService")
 		}
 	}
 	return out
@@ -132,7 +133,11 @@ func (c *compiler) readVirtualService(o vsObject, known map[string]bool) *virtua
 		full := fullGateway(name, o.Value.Namespace)
 		vs.gateways = append(vs.gateways, full)
 		if !known[full] {
-			c.warnAt(o, fmt.Sprintf("spec.gateways[%d]", i), "there is no Gateway "+full, "a name without namespace/ is one in the VirtualService's own namespace")
+			remedy := "a name without namespace/ is one in the VirtualService's own namespace"
+			if near := diag.NearestObject(full, slices.Sorted(maps.Keys(known))); near != "" {
+				remedy = "did you mean " + near + "?"
+			}
+			c.warnUnserved(o, fmt.Sprintf("spec.gateways[%d]", i), "there is no Gateway "+full, remedy)
 		}
 	}
 	c.readHosts(vs)
@@ -245,7 +250,7 @@ func (c *compiler) warnUnusedRules(list []*virtualService, gateways []*gateway) 
 	for _, vs := range list {
 		for _, g := range gateways {
 			if slices.Contains(vs.gateways, g.name) && !slices.Contains(vs.reached, g.name) {
-				c.warnAt(vs.object, "spec.hosts", "none of the hosts is among those of Gateway "+g.name,
+				c.warnUnserved(vs.object, "spec.hosts", "none of the hosts is among those of Gateway "+g.name,
 					"a host of the VirtualService must be a host of a server or fit its wildcard, and the server's namespace/ must be the VirtualService's")
 			}
 		}

@@ -1,10 +1,10 @@
-package config
+package diag
 
 import "strings"
 
-// nearest gives the name that was most likely meant by got, or "": the same but for case, dashes and underscores, or at
+// Nearest gives the name that was most likely meant by got, or "": the same but for case, dashes and underscores, or at
 // most one edit in three letters away.
-func nearest(got string, names []string) string {
+func Nearest(got string, names []string) string {
 	if len(got) > 64 {
 		return ""
 	}
@@ -17,19 +17,37 @@ func nearest(got string, names []string) string {
 		if max(len(got)-len(name), len(name)-len(got)) >= bestDistance {
 			continue
 		}
-		if d := distance(lower, strings.ToLower(name)); d < bestDistance {
+		if d := Distance(lower, strings.ToLower(name)); d < bestDistance {
 			best, bestDistance = name, d
 		}
 	}
 	return best
 }
 
+// NearestObject is Nearest for names of the form namespace/name: the same name in another namespace, or one of the same namespace that is near.
+func NearestObject(got string, names []string) string {
+	namespace, name, _ := strings.Cut(got, "/")
+	var beside []string
+	for _, n := range names {
+		switch ns, other, _ := strings.Cut(n, "/"); {
+		case other == name:
+			return n
+		case ns == namespace:
+			beside = append(beside, other)
+		}
+	}
+	if near := Nearest(name, beside); near != "" {
+		return namespace + "/" + near
+	}
+	return ""
+}
+
 var separators = strings.NewReplacer("_", "", "-", "")
 
 func bare(s string) string { return strings.ToLower(separators.Replace(s)) }
 
-// distance is the optimal string alignment distance: insertions, deletions, substitutions and swaps of neighbours.
-func distance(a, b string) int {
+// Distance is the optimal string alignment distance: insertions, deletions, substitutions and swaps of neighbours.
+func Distance(a, b string) int {
 	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range last {
 		last[j] = j
