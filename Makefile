@@ -1,5 +1,5 @@
 # Everything runs with Go and make. Only `make test` (a C compiler for the race detector, Python's pip for Envoy, buildah and a registry
-# for the image) and `make bench` (the proxies to compare with) install Debian packages, and only those that are missing.
+# for the image, Redis) and `make bench` (the proxies to compare with) install Debian packages, and only those that are missing.
 .DEFAULT_GOAL := build
 .PHONY: build metrics-adapter image-metrics-adapter image push program-for-image test test-image test-kubernetes envoy helm controlplane generate generated lint vet fmt demo demo-envoy bench bench-core bench-processor fuzz clean help
 
@@ -59,7 +59,7 @@ demo-envoy: build envoy ## the same with a real Envoy that asks Remora, in place
 	@bin/remora demo --envoy .cache/envoy-1.40.0/envoy/_bin/envoy $(ARGS)
 
 test: lint vet envoy controlplane helm metrics-adapter generated ## lint, vet and all tests with the race detector
-	@tools/apt-install '$(CC)=gcc libc6-dev' $(REGISTRY)
+	@tools/apt-install '$(CC)=gcc libc6-dev' $(REGISTRY) redis-server=redis-server
 	$(GO) test -race -timeout 30m $$($(GO) list ./... | grep -v /internal/clustertest$$)
 	@$(MAKE) --no-print-directory test-kubernetes
 	@echo "ran: $$($(LINTER) version --short | sed 's/^/golangci-lint /'), go vet (this system and darwin), go test -race of $$($(GO) list ./... | wc -l) packages; all passed"

@@ -21,6 +21,9 @@ func (g *gateway) Claim(now session.Instant, c shared.Claim) (b shared.Binding, 
 		b, err = g.store.add(c, g.id)
 		return b, err == nil, err
 	}
+	if now >= c.Until {
+		return b, false, nil
+	}
 	return g.store.put(c.Key, renewed(b, c, g.id)), false, nil
 }
 
@@ -62,6 +65,8 @@ func (g *gateway) Renew(now session.Instant, cs []shared.Claim) (bs []shared.Bin
 			bs = append(bs, b)
 			continue
 		case now >= c.Until: // it has ended before it came
+			bs = append(bs, b)
+			continue
 		case b.Owner == c.Owner:
 			b.Claimed = min(b.Claimed, c.Claimed)
 		case b.Owner == c.From:

@@ -1,0 +1,79 @@
+package redisstore_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/remora-proxy/remora/internal/redisstore"
+	"github.com/remora-proxy/remora/internal/redistest"
+	"github.com/remora-proxy/remora/internal/session/shared"
+	"github.com/remora-proxy/remora/internal/session/shared/remotetest"
+)
+
+// patience is how long a call may take, on a machine under load.
+const patience = time.Minute
+
+// prefixes numbers the tests that use one server: each has an empty store.
+var prefixes atomic.Int32
+
+// open opens a store that is closed when the test has ended, and waits until it is reached.
+func open(t testing.TB, o redisstore.Options) *redisstore.Store {
+	t.Helper()
+	s := begin(t, o)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := s.Ready(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// begin is open that waits for nothing.
+func begin(t testing.TB, o redisstore.Options) *redisstore.Store {
+	t.Helper()
+	if o.Timeout == 0 {
+		o.Timeout = patience
+	}
+	if o.Deliver == nil {
+		o.Deliver = func(shared.News) {}
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s, err := redisstore.Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// contract runs the contract at a URL.
+func contract(t *testing.T, url string, full func(bool)) {
+	remotetest.Run(t, func(t *testing.T, ids []uint32, deliver func(int, shared.News)) remotetest.Store {
+		t.Cleanup(func() { full(false) })
+		prefix := fmt.Sprint("test", prefixes.Add(1))
+		store := remotetest.Store{Full: full}
+		for i, id := range ids {
+			store.Remotes = append(store.Remotes, open(t, redisstore.Options{
+				URL: url, Prefix: prefix, ID: id, Grace: remotetest.Grace.Time().Sub(time.UnixMilli(0)),
+				Deliver: func(n shared.News) { deliver(i, n) },
+			}))
+		}
+		return store
+	})
+}
+
+func TestContractOnOneServer(t *testing.T) {
+	s := redistest.Start(t, redistest.Options{})
+	contract(t, s.URL(), s.Full)
+}
+
+func TestContractOnACluster(t *testing.T) {
+	c := redistest.StartCluster(t, 3)
+	contract(t, c.URL(), c.Full)
+}

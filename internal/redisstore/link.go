@@ -1,0 +1,160 @@
+package redisstore
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// run connects to the store, and anew when it cannot be used: until Close.
+func (s *Store) run() {
+	var wait time.Duration
+	for s.ctx.Err() == nil {
+		used, err := s.use()
+		if used {
+			wait = 0
+		}
+		s.mu.Lock()
+		known := s.problem != nil && s.problem.Error() == err.Error()
+		s.problem = err
+		s.mu.Unlock()
+		if s.ctx.Err() == nil && !known {
+			s.options.Log.Warn("the store cannot be used; trying again", "store", s.location.name, "error", err)
+		}
+		wait = min(2*wait+50*time.Millisecond, 2*time.Second)
+		s.pause(wait/2 + rand.N(wait/2))
+	}
+}
+
+// pause waits, or until Close.
+func (s *Store) pause(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.ctx.Done():
+	}
+}
+
+// use connects, and returns when the connections are of no use any more, and whether they were.
+func (s *Store) use() (used bool, err error) {
+	o, err := s.location.client()
+	if err != nil {
+		return false, err
+	}
+	o.ClientName = "remora"
+	o.DisableCache, o.DisableRetry, o.AlwaysPipelining = true, true, true
+	o.PipelineMultiplex = -1 // one connection to each server: what comes later is answered later
+	o.ReadBufferEachConn, o.WriteBufferEachConn = 64<<10, 64<<10
+	o.Dialer.Timeout, o.Dialer.KeepAlive, o.ConnWriteTimeout = patience, patience, patience
+	o.Sentinel.Dialer = o.Dialer
+	client, err := rueidis.NewClient(o)
+	if client != nil {
+		defer client.Close()
+	}
+	if err == nil { // the client of one server would try again by itself; here that is for run to do
+		err = s.measure(client)
+	}
+	if err != nil {
+		return false, err
+	}
+	s.link.Store(&link{client})
+	defer s.link.Store(nil)
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	s.done.Go(func() { s.listen(ctx, client) })
+	return true, s.watch(client)
+}
+
+// watch reads the store's clock and makes sure of what was agreed on, again and again. It returns when the store has not done as it should for
+// several times: a password that was changed, an address that leads to another server now, a server that became a replica.
+func (s *Store) watch(client rueidis.Client) error {
+	missed := 0
+	for s.ctx.Err() == nil {
+		err := s.measure(client)
+		if err == nil {
+			err = s.reassert(client)
+		}
+		if err == nil {
+			missed = 0
+		} else if missed++; missed == maxBeatsMissed || strings.Contains(err.Error(), "READONLY") {
+			return err
+		}
+		s.pause(beat)
+	}
+	return s.ctx.Err()
+}
+
+// listen hears news until ctx ends. After an interruption it subscribes anew; what was said meanwhile is lost.
+func (s *Store) listen(ctx context.Context, client rueidis.Client) {
+	for ctx.Err() == nil {
+		var news newsReader
+		heard := rueidis.WithOnSubscriptionHook(ctx, func(rueidis.PubSubSubscription) { s.reached() })
+		err := client.Receive(heard, client.B().Subscribe().Channel(s.key("news")).Build(), func(m rueidis.PubSubMessage) {
+			n, whole, err := news.read([]byte(m.Message))
+			if err != nil || !whole {
+				return
+			}
+			select {
+			case s.news <- n:
+			default:
+				s.lost.Add(1)
+			}
+		})
+		if ctx.Err() == nil {
+			s.options.Log.Debug("the store's news are interrupted", "store", s.location.name, "error", err)
+			s.pause(100*time.Millisecond + rand.N(100*time.Millisecond))
+		}
+	}
+}
+
+// reached says that the store is reached, and news are heard.
+func (s *Store) reached() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.problem != nil {
+		s.problem = nil
+		s.options.Log.Info("the store is reached", "store", s.location.name)
+	}
+	select {
+	case <-s.ready:
+	default:
+		close(s.ready)
+	}
+}
+
+// clockScript reads the clock of the server that has the key.
+const clockScript = "return redis.call('TIME')"
+
+// measure reads the store's clock. It was read between the call's beginning and its end: an offset that this does not refute is kept, so that
+// times do not jitter with the network, and not at all where the clocks agree. (Redis, too, needs its servers' clocks to agree: it
+// replicates points in time.)
+func (s *Store) measure(client rueidis.Client) error {
+	began := s.options.Now()
+	at, err := doWithin(s, client, patience, func(ctx context.Context, client rueidis.Client) (int64, error) {
+		parts, err := client.Do(ctx, client.B().Eval().Script(clockScript).Numkeys(1).Key(s.key("hashkey")).Build()).AsIntSlice()
+		if err == nil && len(parts) != 2 {
+			err = fmt.Errorf("TIME has %d parts", len(parts))
+		}
+		if err != nil {
+			return 0, err
+		}
+		return parts[0]*1000 + parts[1]/1000, nil
+	})
+	if err != nil {
+		return err
+	}
+	earliest, latest := at-s.options.Now().UnixMilli(), at+1-began.UnixMilli()
+	if offset := s.offset.Load(); offset < earliest || offset > latest {
+		s.offset.Store(earliest + (latest-earliest)/2)
+		s.options.Log.Info("the store's clock differs from this gateway's; both are converted", "store", s.location.name, "milliseconds", s.offset.Load())
+	}
+	return nil
+}
+
+// key is the name of something in the store.
+func (s *Store) key(name string) string { return s.prefix + name }

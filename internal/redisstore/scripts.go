@@ -1,0 +1,87 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/sha1"
+	_ "embed" // the scripts
+	"encoding/hex"
+	"strconv"
+
+	"github.com/redis/rueidis"
+
+	"github.com/remora-proxy/remora/internal/session"
+)
+
+//go:embed scripts/binding.lua
+var bindingLua string
+
+//go:embed scripts/put.lua
+var putLua string
+
+//go:embed scripts/delete.lua
+var deleteLua string
+
+//go:embed scripts/count.lua
+var countLua string
+
+//go:embed scripts/lead.lua
+var leadLua string
+
+//go:embed scripts/drain.lua
+var drainLua string
+
+// script is a script that the store may have already: it is called by the hash of its text.
+type script struct{ text, sha string }
+
+type scripts struct{ put, delete, count, lead, drain *script }
+
+func newScript(text string) *script {
+	text = bindingLua + text
+	sum := sha1.Sum([]byte(text))
+	return &script{text, hex.EncodeToString(sum[:])}
+}
+
+func newScripts() scripts {
+	return scripts{newScript(putLua), newScript(deleteLua), newScript(countLua), newScript(leadLua), newScript(drainLua)}
+}
+
+// run runs a script for each of the argument lists, on one key each, in one round trip. A server that does not have it, for it has been started
+// anew or is another one now, gets it in a second.
+func (sc *script) run(ctx context.Context, client rueidis.Client, keys []string, args [][]string) []rueidis.RedisResult {
+	commands := make([]rueidis.Completed, len(keys))
+	for i := range keys {
+		commands[i] = client.B().Evalsha().Sha1(sc.sha).Numkeys(1).Key(keys[i]).Arg(args[i]...).Build()
+	}
+	results := client.DoMulti(ctx, commands...)
+	var missing []int
+	for i := range results {
+		if failure, ok := rueidis.IsRedisErr(results[i].Error()); ok && failure.IsNoScript() {
+			missing = append(missing, i)
+		}
+	}
+	if len(missing) == 0 {
+		return results
+	}
+	commands = commands[:0]
+	for _, i := range missing {
+		commands = append(commands, client.B().Eval().Script(sc.text).Numkeys(1).Key(keys[i]).Arg(args[i]...).Build())
+	}
+	for j, result := range client.DoMulti(ctx, commands...) {
+		results[missing[j]] = result
+	}
+	return results
+}
+
+// one runs a script once.
+func (sc *script) one(ctx context.Context, client rueidis.Client, key string, args []string) rueidis.RedisResult {
+	return sc.run(ctx, client, []string{key}, [][]string{args})[0]
+}
+
+// head is what the arguments of every script begin with: scripts/binding.lua.
+func (s *Store) head(now session.Instant, more ...string) []string {
+	args := make([]string, 0, 16)
+	args = append(args, decimal(int64(now)+s.offset.Load()), decimal(int64(s.grace)), gatewayBytes(s.id))
+	return append(args, more...)
+}
+
+func decimal(n int64) string { return strconv.FormatInt(n, 10) }

@@ -1,0 +1,232 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/remora-proxy/remora/internal/session"
+	"github.com/remora-proxy/remora/internal/session/shared"
+)
+
+// What Options have where nothing is said.
+const (
+	DefaultPrefix  = "remora"
+	DefaultTimeout = 50 * time.Millisecond
+	DefaultGrace   = 500 * time.Millisecond
+)
+
+// layout is the version of what is stored under the prefix: gateways that have another one share nothing.
+const layout = "1"
+
+const (
+	// patience is how long the connections may take to come to be, with their TLS handshakes, and how long a server that stands still keeps one.
+	patience = time.Second
+	// beat is how often the store's clock is read, and what the gateways agreed on is made sure of.
+	beat = 2 * time.Second
+	// maxBeatsMissed is how many of these may fail in a row before all is connected anew.
+	maxBeatsMissed = 3
+	// maxCalls bounds the calls that wait for the store at a time.
+	maxCalls = 512
+	// newsQueue is how many news may wait to be delivered. More are lost.
+	newsQueue = 4096
+)
+
+// Options say which store, and how to use it. Only URL and Deliver are needed.
+type Options struct {
+	URL     string            // Forms has the forms
+	Prefix  string            // of all keys and of the channel: gateways that share sessions have the same. Empty: DefaultPrefix
+	Timeout time.Duration     // how long a call waits for an answer of the store. 0: DefaultTimeout
+	Grace   time.Duration     // how much longer a session lives that another gateway renewed last, whose next renewal may be on its way. 0: DefaultGrace
+	ID      uint32            // this gateway. 0: a random one
+	Deliver func(shared.News) // is called with what gateways announce, in one goroutine
+	Log     *slog.Logger      // nil: slog.Default()
+	Now     func() time.Time  // the gateway's clock. nil: time.Now
+}
+
+// Store is the access of one gateway to the store. It is a shared.Remote.
+type Store struct {
+	location *location
+	options  Options
+	id       uint32
+	prefix   string
+	grace    session.Instant
+	scripts  scripts
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+	calls  chan struct{} // one element for each call that waits
+	news   chan shared.News
+	counts atomic.Uint32 // numbers the Totals that this gateway announces
+
+	link   atomic.Pointer[link]
+	offset atomic.Int64 // what the store's clock is ahead of the gateway's, in milliseconds
+	lost   atomic.Uint64
+
+	mu       sync.Mutex
+	ready    chan struct{} // closed when the store has been reached for the first time, and news are heard
+	problem  error         // why it is not reached
+	agreed   string        // on the hash key, as it is stored; empty: not yet
+	conflict error         // why the gateways do not agree any more
+}
+
+// link is the connections to the store, from when they are made until they are given up as a whole.
+type link struct{ client rueidis.Client }
+
+// ErrUnreachable is why calls fail at once: the store has not been reached yet, or is connected to anew.
+var ErrUnreachable = errors.New("the store is not reached")
+
+// ErrBusy is why calls fail when too many of them wait for the store.
+var ErrBusy = fmt.Errorf("%d calls wait for the store", maxCalls)
+
+// Open reads the URL and begins to connect to the store. It does not wait for it: Ready does. Its errors are those of the URL and of the files
+// that it names.
+func Open(o Options) (*Store, error) {
+	l, err := parseURL(o.URL)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := l.client(); err != nil {
+		return nil, err
+	}
+	if o.Prefix == "" {
+		o.Prefix = DefaultPrefix
+	}
+	if o.Timeout == 0 {
+		o.Timeout = DefaultTimeout
+	}
+	if o.Grace == 0 {
+		o.Grace = DefaultGrace
+	}
+	for o.ID == 0 {
+		o.ID = rand.Uint32()
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	s := &Store{
+		location: l, options: o, id: o.ID, prefix: o.Prefix + ":" + layout + ":", grace: session.Instant(o.Grace.Milliseconds()), scripts: newScripts(),
+		calls: make(chan struct{}, maxCalls), news: make(chan shared.News, newsQueue), ready: make(chan struct{}), problem: errors.New("still connecting"),
+	}
+	s.counts.Store(rand.Uint32())
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.done.Go(s.deliver)
+	s.done.Go(s.run)
+	return s, nil
+}
+
+// Close ends all that the store has begun; its calls fail from then on.
+func (s *Store) Close() {
+	s.cancel()
+	s.done.Wait()
+	for range maxCalls { // as many as there may be: none is left, and none begins any more
+		s.calls <- struct{}{}
+	}
+}
+
+// ID is this gateway.
+func (s *Store) ID() uint32 { return s.id }
+
+// Name is the URL without user, password and parameters.
+func (s *Store) Name() string { return s.location.name }
+
+// Lost is how many news could not be delivered because more than the queue holds came at once.
+func (s *Store) Lost() uint64 { return s.lost.Load() }
+
+// Ready waits until the store has been reached and news are heard.
+func (s *Store) Ready(ctx context.Context) error {
+	select {
+	case <-s.ready:
+		return nil
+	case <-ctx.Done():
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return fmt.Errorf("%w: %s: %w", ErrUnreachable, s.location.name, s.problem)
+	case <-s.ctx.Done():
+		return context.Cause(s.ctx)
+	}
+}
+
+// Conflict is why the gateways that share the store do not agree any more; nil: they do.
+func (s *Store) Conflict() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.conflict
+}
+
+// deliver hands the news on.
+func (s *Store) deliver() {
+	for {
+		select {
+		case n := <-s.news:
+			s.options.Deliver(n)
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+// do makes a call to the store, for as long as a call may take.
+func do[T any](s *Store, f func(context.Context, rueidis.Client) (T, error)) (T, error) {
+	l := s.link.Load()
+	if l == nil {
+		var none T
+		return none, fmt.Errorf("%w: %s", ErrUnreachable, s.location.name)
+	}
+	return doWithin(s, l.client, s.options.Timeout, f)
+}
+
+// doWithin makes a call that waits no longer than the timeout, whatever the client does meanwhile.
+func doWithin[T any](s *Store, client rueidis.Client, timeout time.Duration, f func(context.Context, rueidis.Client) (T, error)) (T, error) {
+	var none T
+	select {
+	case s.calls <- struct{}{}:
+	default:
+		return none, ErrBusy
+	}
+	type answer struct {
+		value T
+		err   error
+	}
+	answers := make(chan answer, 1)
+	ctx, cancel := context.WithTimeout(s.ctx, timeout)
+	go func() {
+		defer cancel()
+		value, err := f(ctx, client)
+		answers <- answer{value, err}
+		<-s.calls
+	}()
+	select {
+	case a := <-answers:
+		return a.value, s.explain(a.err, timeout)
+	case <-ctx.Done():
+	}
+	select {
+	case a := <-answers: // it came first: the context ends with the call
+		return a.value, s.explain(a.err, timeout)
+	default:
+		return none, s.explain(ctx.Err(), timeout)
+	}
+}
+
+// explain says what an error of the client means. Those of the server have no more in them than it said.
+func (s *Store) explain(err error, timeout time.Duration) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("the store %s did not answer within %v: %w", s.location.name, timeout, context.DeadlineExceeded)
+	}
+	if err != nil {
+		return fmt.Errorf("the store %s: %w", s.location.name, err)
+	}
+	return nil
+}

@@ -1,0 +1,137 @@
+package redistest
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// slots is the number of a cluster's hash slots.
+const slots = 16384
+
+// Replica starts a replica of the server, and waits until it has what the server has.
+func (s *Server) Replica() *Server {
+	s.t.Helper()
+	host, port, _ := net.SplitHostPort(s.Addr)
+	o := s.options
+	o.Args = append([]string{"--replicaof", host + " " + port}, o.Args...)
+	replica := Start(s.t, o)
+	replica.Eventually("the replica follows", func() error {
+		return has(replica.Do("INFO", "replication"), "master_link_status:up")
+	})
+	return replica
+}
+
+// Promote makes a replica a server of its own, as a failover does.
+func (s *Server) Promote() {
+	s.t.Helper()
+	s.Do("REPLICAOF", "NO", "ONE")
+}
+
+// Cluster is a few servers that share the hash slots among them. They have no replicas.
+type Cluster struct{ Servers []*Server }
+
+// StartCluster runs a cluster of n servers until the test has ended.
+func StartCluster(t testing.TB, n int) *Cluster {
+	t.Helper()
+	c := &Cluster{}
+	for range n {
+		c.Servers = append(c.Servers, Start(t, Options{Args: []string{
+			"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(freePort(t)),
+			"--cluster-node-timeout", strconv.FormatInt(patience.Milliseconds(), 10),
+		}}))
+	}
+	for i, s := range c.Servers {
+		s.Do("CLUSTER", "SET-CONFIG-EPOCH", strconv.Itoa(i+1))
+		s.Do("CLUSTER", "ADDSLOTSRANGE", strconv.Itoa(i*slots/n), strconv.Itoa((i+1)*slots/n-1))
+		host, port, _ := net.SplitHostPort(c.Servers[0].Addr)
+		if i > 0 {
+			s.Do("CLUSTER", "MEET", host, port, c.Servers[0].Do("CONFIG", "GET", "cluster-port")[len("cluster-port\n"):])
+		}
+	}
+	for _, s := range c.Servers {
+		s.Eventually("the cluster is whole", func() error {
+			info := s.Do("CLUSTER", "INFO")
+			return errors.Join(has(info, "cluster_state:ok"), has(info, fmt.Sprintf("cluster_known_nodes:%d\r", n)), has(info, "cluster_slots_ok:16384"))
+		})
+	}
+	return c
+}
+
+// URL is the cluster's.
+func (c *Cluster) URL() string {
+	var addrs []string
+	for _, s := range c.Servers {
+		addrs = append(addrs, s.Addr)
+	}
+	return "redis-cluster://" + strings.Join(addrs, ",")
+}
+
+// Full says whether the memory of all is used up.
+func (c *Cluster) Full(full bool) {
+	for _, s := range c.Servers {
+		s.t.Helper()
+		s.Full(full)
+	}
+}
+
+// Sentinel is a sentinel that watches a server and its replicas.
+type Sentinel struct {
+	*Server
+	name string
+	of   *Server
+}
+
+// Sentinel starts a sentinel that watches the server by a name, and waits until it knows of the replica. It alone decides on a failover.
+func (s *Server) Sentinel(name string, replica *Server) *Sentinel {
+	s.t.Helper()
+	sentinel := &Sentinel{Server: prepare(s.t, Options{}), name: name, of: s}
+	host, port, _ := net.SplitHostPort(s.Addr)
+	sentinel.first = filepath.Join(sentinel.dir, "sentinel.conf")
+	config := fmt.Sprintf("sentinel monitor %s %s %s 1\nsentinel down-after-milliseconds %[1]s 60000\n", name, host, port)
+	if s.options.Password != "" {
+		config += fmt.Sprintf("sentinel auth-pass %s %s\n", name, s.options.Password)
+	}
+	if err := os.WriteFile(sentinel.first, []byte(config), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	sentinel.options.Args = []string{"--sentinel"}
+	sentinel.run()
+	_, port, _ = net.SplitHostPort(replica.Addr)
+	sentinel.Eventually("the sentinel knows the replica", func() error {
+		known := sentinel.Do("SENTINEL", "REPLICAS", name)
+		return errors.Join(has(known, "port\n"+port+"\n"), has(known, "flags\nslave\n"), has(known, "master-link-status\nok"))
+	})
+	return sentinel
+}
+
+// Failover makes the replica the master, and waits until the sentinel says so.
+func (s *Sentinel) Failover() {
+	s.t.Helper()
+	before := s.Do("SENTINEL", "GET-MASTER-ADDR-BY-NAME", s.name)
+	s.Eventually("the sentinel begins the failover", func() error {
+		_, err := s.Try("SENTINEL", "FAILOVER", s.name)
+		return err
+	})
+	s.Eventually("the sentinel has another master", func() error {
+		if now := s.Do("SENTINEL", "GET-MASTER-ADDR-BY-NAME", s.name); now == before {
+			return fmt.Errorf("the master is %q", now)
+		}
+		return nil
+	})
+}
+
+// URL is that of the server that the sentinel says is the master.
+func (s *Sentinel) URL() string {
+	u := url.URL{Scheme: "redis-sentinel", Host: s.Addr, Path: "/" + s.name}
+	if s.of.options.Password != "" {
+		u.User = url.UserPassword("", s.of.options.Password)
+	}
+	return u.String()
+}
