@@ -25,21 +25,21 @@ func (s *Store) bucketKey(bucket int) string { return s.key("s:" + decimal(int64
 
 // Claim is Remote's: one round trip.
 func (s *Store) Claim(now session.Instant, c shared.Claim) (b shared.Binding, first bool, err error) {
-	bs, firsts, err := s.put("claim", now, []shared.Claim{c})
+	bs, made, err := s.put("claim", now, []shared.Claim{c})
 	if err != nil {
 		return shared.Binding{}, false, err
 	}
-	return bs[0], firsts[0], nil
+	return bs[0], made[0], nil
 }
 
 // Move is Remote's: one round trip.
-func (s *Store) Move(now session.Instant, c shared.Claim, from shared.Identity) (shared.Binding, error) {
+func (s *Store) Move(now session.Instant, c shared.Claim, from shared.Identity) (b shared.Binding, moved bool, err error) {
 	c.From = from
-	bs, _, err := s.put("move", now, []shared.Claim{c})
+	bs, made, err := s.put("move", now, []shared.Claim{c})
 	if err != nil {
-		return shared.Binding{}, err
+		return shared.Binding{}, false, err
 	}
-	return bs[0], nil
+	return bs[0], made[0], nil
 }
 
 // Renew is Remote's: a round trip for each 128 scripts, of which each renews up to 64 sessions of one bucket. Each may take as long as a call.
@@ -48,7 +48,8 @@ func (s *Store) Renew(now session.Instant, cs []shared.Claim) ([]shared.Binding,
 	return bs, err
 }
 
-// put runs the script that claims, moves or renews. The error ErrFull comes with the bindings.
+// put runs the script that claims, moves or renews. It returns the bindings that are in force, and whether each was stored anew or moved. The
+// error ErrFull comes with them.
 func (s *Store) put(call string, now session.Instant, cs []shared.Claim) ([]shared.Binding, []bool, error) {
 	order := make([]int, len(cs)) // by bucket, and as they came
 	for i := range order {
@@ -56,7 +57,7 @@ func (s *Store) put(call string, now session.Instant, cs []shared.Claim) ([]shar
 	}
 	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(bucketOf(cs[i].Key), bucketOf(cs[j].Key)) })
 	p := &putting{store: s, claims: cs, offset: session.Instant(s.offset.Load())}
-	p.bindings, p.firsts = make([]shared.Binding, len(cs)), make([]bool, len(cs))
+	p.bindings, p.made = make([]shared.Binding, len(cs)), make([]bool, len(cs))
 	head := s.head(now, call, s.key("news"), string(movedHead(s.id)))
 	for len(order) > 0 {
 		n := 1
@@ -72,9 +73,9 @@ func (s *Store) put(call string, now session.Instant, cs []shared.Claim) ([]shar
 		}
 	}
 	if p.full {
-		return p.bindings, p.firsts, shared.ErrFull
+		return p.bindings, p.made, shared.ErrFull
 	}
-	return p.bindings, p.firsts, nil
+	return p.bindings, p.made, nil
 }
 
 // putting is a call of put.
@@ -83,7 +84,7 @@ type putting struct {
 	claims   []shared.Claim
 	offset   session.Instant
 	bindings []shared.Binding
-	firsts   []bool
+	made     []bool
 	full     bool
 
 	batch [][]int // the claims of each script that is to be run
@@ -142,7 +143,7 @@ func (p *putting) take(i int, values []string, j int) (err error) {
 		p.full = true
 		return nil
 	}
-	if p.firsts[i] = len(value) == bindingSize+1; p.firsts[i] {
+	if p.made[i] = len(value) == bindingSize+1; p.made[i] {
 		value = value[:bindingSize]
 	}
 	p.bindings[i], err = decodeBinding(value, p.offset)

@@ -20,7 +20,6 @@ import (
 const (
 	DefaultPrefix  = "remora"
 	DefaultTimeout = 50 * time.Millisecond
-	DefaultGrace   = 500 * time.Millisecond
 )
 
 // layout is the version of what is stored under the prefix: gateways that have another one share nothing.
@@ -44,7 +43,7 @@ type Options struct {
 	URL     string            // Forms has the forms
 	Prefix  string            // of all keys and of the channel: gateways that share sessions have the same. Empty: DefaultPrefix
 	Timeout time.Duration     // how long a call waits for an answer of the store. 0: DefaultTimeout
-	Grace   time.Duration     // how much longer a session lives that another gateway renewed last, whose next renewal may be on its way. 0: DefaultGrace
+	Grace   time.Duration     // how much longer a session lives that another gateway renewed last, whose next renewal may be on its way. 0: shared.Grace of the default interval
 	ID      uint32            // this gateway. 0: a random one
 	Deliver func(shared.News) // is called with what gateways announce, in one goroutine
 	Log     *slog.Logger      // nil: slog.Default()
@@ -104,7 +103,7 @@ func Open(o Options) (*Store, error) {
 		o.Timeout = DefaultTimeout
 	}
 	if o.Grace == 0 {
-		o.Grace = DefaultGrace
+		o.Grace = shared.Grace(shared.DefaultInterval)
 	}
 	for o.ID == 0 {
 		o.ID = rand.Uint32()

@@ -132,7 +132,7 @@ func (s *Server) run() {
 	s.mu.Unlock()
 	go s.keep(bufio.NewScanner(reader))
 	go func() {
-		_ = cmd.Wait() // it is killed
+		_ = cmd.Wait()     // it is killed
 		_ = writer.Close() // it never fails
 		close(ended)
 	}()

@@ -1,6 +1,6 @@
 -- Claims, moves or renews sessions of one bucket: KEYS[1]. ARGV[4] is which ("claim", "move" or "renew"), ARGV[5] the channel of the news,
 -- ARGV[6] what the news of a move begin with; then come three for each claim: the field, the binding as it is claimed, and the owner to
--- move from. Returns the binding of each that is in force, with a + behind it where it was stored anew, or an empty string where there was no
+-- move from. Returns the binding of each that is in force, with a + behind it where it was stored anew or moved, or an empty string where there was no
 -- memory for it.
 local call, channel, moved = ARGV[4], ARGV[5], ARGV[6]
 local answers, lively, reach = {}, {}, 0
@@ -71,6 +71,9 @@ for _, i in ipairs(lively) do
 			redis.call('HSET', KEYS[1], field, value)
 		end
 		stored, reach = value, math.max(reach, ends)
+	end
+	if changes and call == 'move' then
+		stored = stored .. '+'
 	end
 	answers[(i - 4) / 3] = stored
 end
