@@ -172,13 +172,16 @@ func (c *client) closing() bool {
 	return c.w.draining || c.via.closed.Load() || limit > 0 && c.requests >= limit
 }
 
-// gone ends a connection that its client has left.
+// gone ends a connection that its client has left: where a decision is waited for, when that is here.
 func (c *client) gone() {
-	if c.x != nil && c.x.phase != phaseHead {
+	switch {
+	case c.x == nil || c.x.phase == phaseHead:
+		c.close()
+	case c.x.phase == phaseDecide:
+		c.peerDone = true
+	default:
 		c.x.abort(endClientGone)
-		return
 	}
-	c.close()
 }
 
 // await is wait for something that comes bit by bit: the time begins anew when there was progress since, or something else was

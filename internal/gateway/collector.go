@@ -30,6 +30,8 @@ var statFields = []struct {
 	{"connect_failures_total", "Attempts to connect to a replica that failed.", func(s *stats) *uint64 { return &s.connectFailures }},
 	{"connect_retries_total", "Attempts to connect to the same replica again after a failure.", func(s *stats) *uint64 { return &s.connectRetries }},
 	{"moves_total", "Times that a request went on to another replica because its own could not be connected to.", func(s *stats) *uint64 { return &s.moves }},
+	{"decisions_waited_total", "Times that a request waited for the session store that gateways share.", func(s *stats) *uint64 { return &s.decisionsWaited }},
+	{"decisions_alone_total", "Times that a request did not ask that store because as many as may waited for it.", func(s *stats) *uint64 { return &s.decidedAlone }},
 	{"resends_total", "Requests sent again on a new connection after one failed under them.", func(s *stats) *uint64 { return &s.resends }},
 	{"smuggling_refused_total", "Requests refused because two readers could disagree on where they end.", func(s *stats) *uint64 { return &s.smuggling }},
 }

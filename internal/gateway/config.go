@@ -69,6 +69,8 @@ type Limits struct {
 	UpstreamPerEndpoint int
 	// QueuePerEndpoint is how many requests of one worker may wait for one of those; default 1,024. More are answered with 503.
 	QueuePerEndpoint int
+	// WaitingDecisions is how many decisions may wait for a store that gateways share; default 1,024. More are made without asking it.
+	WaitingDecisions int
 	// Linger is how many bytes of a closing connection are read and thrown away; default 1 MiB.
 	Linger int
 }
@@ -100,6 +102,7 @@ func (c Config) withDefaults() (Config, error) {
 	orInt(&l.Connections, 65536)
 	orInt(&l.UpstreamPerEndpoint, 1024)
 	orInt(&l.QueuePerEndpoint, 1024)
+	orInt(&l.WaitingDecisions, 1024)
 	orInt(&l.Linger, 1<<20)
 	orInt(&r.Attempts, 3)
 	orTime(&r.Backoff, 25*time.Millisecond)

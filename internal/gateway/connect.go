@@ -107,14 +107,7 @@ func (x *exchange) move(code problem.Code) {
 	}
 	x.moves++
 	x.attempts = 0
-	x.w.engine.Move(&x.dec, x.w.instant())
-	if !x.dec.Problem.IsZero() {
-		x.decided = false
-		x.answer(x.dec.Problem)
-		return
-	}
-	x.w.stats.moves++
-	x.connect()
+	x.ask()
 }
 
 // Expired takes the end of the pause before the next attempt, or of the wait for a turn.

@@ -9,8 +9,9 @@
 //
 //	listener.go  a connection is accepted and given to the worker that has the fewest
 //	client.go    it is read; heads are parsed (package http1)
-//	exchange.go  the request is planned, and decided by the engine
+//	exchange.go  the request is planned
 //	held.go      its body is held and read for its fields, if the plan says so
+//	decide.go    the engine decides, or a goroutine waits for it to
 //	connect.go   a connection to the replica is found; attempts, moves to another endpoint, sending again
 //	upload.go    the request is sent on
 //	download.go  the response is sent back

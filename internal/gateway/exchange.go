@@ -17,6 +17,7 @@ type phase uint8
 const (
 	phaseHead    phase = iota // the head is being read
 	phaseHold                 // the body is read for its fields
+	phaseDecide               // the engine waits for a store that gateways share: see ask
 	phaseConnect              // a connection to the replica is waited for: its turn, its connect, or the next attempt
 	phaseForward              // the request goes to the replica, and its response comes back
 	phaseDrain                // all that the client gets is in the out buffer
@@ -186,31 +187,13 @@ func (x *exchange) makeRoom() {
 	x.w.buffers.put(old)
 }
 
-// decide asks the engine where the request goes.
-func (x *exchange) decide() {
-	x.resume, x.resumeAt = x.c.r, x.reqBody
-	x.w.engine.Decide(&x.view, &x.dec, x.w.instant())
-	x.req.Fields = x.view.Headers[:len(x.req.Fields)] // where the engine has made room for more, that room is kept
-	x.decidedAt = x.w.loop.Now()
-	if !x.dec.Problem.IsZero() {
-		x.answer(x.dec.Problem)
-		return
-	}
-	x.decided = true
-	if x.c.peerDone {
-		x.abort(endClientGone)
-		return
-	}
-	x.connect()
-}
-
 // badPath answers a path that could mean something else to the replica than it does here.
 var badPath = problem.Problem{Code: problem.BadPath, Detail: "The path of the request has a character, or an escape of one, that a path must not have."}
 
 // clientReady goes on after an event of the client's socket, or at the turn that was asked for.
 func (x *exchange) clientReady(turn bool) {
 	c := x.c
-	if c.peerDone && x.phase != phaseDrain {
+	if c.peerDone && x.phase != phaseDrain && x.phase != phaseDecide {
 		x.abort(endClientGone)
 		return
 	}
@@ -227,7 +210,7 @@ func (x *exchange) clientReady(turn bool) {
 		x.limit()
 	case phaseDrain:
 		x.drain()
-	case phaseHead, phaseConnect: // readHead goes on elsewhere; a client that waits says nothing
+	case phaseHead, phaseDecide, phaseConnect: // readHead goes on elsewhere; a client that waits says nothing
 	}
 }
 

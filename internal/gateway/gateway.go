@@ -19,6 +19,7 @@ type Gateway struct {
 	log     *slog.Logger
 	workers []*worker
 	running sync.WaitGroup
+	waiting atomic.Int64 // decisions of all workers that wait for a store
 	open    atomic.Int64 // client connections of all workers, those included that are on their way to one
 
 	mu        sync.Mutex
@@ -135,7 +136,8 @@ func (g *Gateway) Shutdown(ctx context.Context) error {
 // drainCheck is how often Shutdown looks whether all connections have ended.
 const drainCheck = 5 * time.Millisecond
 
-// Close stops everything at once. Requests under way are cut off; their holds are released.
+// Close stops everything at once. Requests under way are cut off; their holds are released. It waits for decisions that wait for a store that
+// gateways share, which bounds their time.
 func (g *Gateway) Close() error {
 	g.stopAccepting()
 	for _, w := range g.workers {

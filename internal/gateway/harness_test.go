@@ -48,7 +48,12 @@ func start(t *testing.T, s services, change ...func(*Config)) *rig {
 
 func startWith(t *testing.T, c affinity.Config, change ...func(*Config)) *rig {
 	t.Helper()
-	r := &rig{t: t, engine: affinity.New(affinity.Options{Store: session.NewTable(session.Options{})})}
+	return startOn(t, session.NewTable(session.Options{}), c, change...)
+}
+
+func startOn(t *testing.T, store session.Store, c affinity.Config, change ...func(*Config)) *rig {
+	t.Helper()
+	r := &rig{t: t, engine: affinity.New(affinity.Options{Store: store})}
 	r.apply(c)
 	config := Config{Engine: r.engine, Workers: 2}
 	for _, f := range change {

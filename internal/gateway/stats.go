@@ -45,6 +45,8 @@ type stats struct {
 	connectFailures    uint64
 	connectRetries     uint64
 	moves              uint64
+	decisionsWaited    uint64
+	decidedAlone       uint64
 	resends            uint64
 	smuggling          uint64
 }

@@ -36,6 +36,8 @@ type worker struct {
 	clients   client      // sentinel of the list
 	pools     map[string]*pool
 	draining  bool
+	stopping  bool
+	waiting   int // exchanges in phaseDecide
 	turn      int // turnSteps
 
 	ids         idSource
@@ -146,14 +148,16 @@ func (w *worker) closeIdle() {
 	}
 }
 
-// stop cuts everything off and ends the loop.
+// stop cuts everything off and ends the loop; where decisions are waited for, with the last of them.
 func (w *worker) stop() {
-	for w.clients.next != &w.clients {
-		c := w.clients.next
-		if c.x != nil && c.x.phase != phaseHead {
-			c.x.abort(endStopped)
-		} else {
+	w.stopping = true
+	for c, next := w.clients.next, (*client)(nil); c != &w.clients; c = next {
+		next = c.next
+		switch {
+		case c.x == nil || c.x.phase == phaseHead:
 			c.close()
+		case c.x.phase != phaseDecide:
+			c.x.abort(endStopped)
 		}
 	}
 	for _, p := range w.pools {
@@ -161,7 +165,9 @@ func (w *worker) stop() {
 			p.idle.next.close()
 		}
 	}
-	w.loop.Stop()
+	if w.waiting == 0 {
+		w.loop.Stop()
+	}
 }
 
 // dateCache makes the text of a Date field once a second.
