@@ -148,6 +148,84 @@ func TestTheStoreIsAway(t *testing.T) {
 			r.pass(interval)
 			b.want(k+1, 2, 1, session.Existing)
 		}},
+		{"a move made alone while a renewal is on its way is told with the next one", func(t *testing.T, r *rig, a, b *gateway) {
+			a.want(k, 1, 1, session.Bound)
+			b.want(k, 2, 1, session.Existing)
+			a.way.after = func() {
+				if at, moved := a.Alone().Move(k, 1, 3, r.now, idle); at != 3 || !moved {
+					t.Errorf("Move: %d, %v", at, moved)
+				}
+			}
+			r.pass(interval)
+			a.want(k, 2, 3, session.Existing)
+			r.pass(interval)
+			a.want(k, 2, 3, session.Existing)
+			b.want(k, 2, 3, session.Existing)
+		}},
+		{"a session that began alone, of which the store has heard after all, and then moved, stays moved", func(t *testing.T, r *rig, a, b *gateway) {
+			a.want(k+1, 1, 1, session.Bound)
+			if at, how := a.Alone().Bind(k, 1, r.now, idle); at != 1 || how != session.Bound {
+				t.Errorf("Bind: %d, %v", at, how)
+			}
+			b.want(k, 1, 1, session.Bound) // as a claim of a's would have been that failed and was carried out
+			if at, moved := a.Alone().Move(k, 1, 3, r.now, idle); at != 3 || !moved {
+				t.Errorf("Move: %d, %v", at, moved)
+			}
+			a.Release(k, r.now)
+			r.pass(2 * interval)
+			a.want(k, 2, 3, session.Existing)
+			b.want(k, 2, 3, session.Existing)
+		}},
+		{"what was decided alone of a session that has ended is forgotten", func(t *testing.T, r *rig, a, b *gateway) {
+			for _, g := range r.gws {
+				g.unknown[9] = true
+			}
+			b.unknown[9] = false
+			b.want(k, 9, 9, session.Bound)
+			if at, how := a.Alone().Bind(k, 1, r.now, idle); at != 1 || how != session.Bound {
+				t.Errorf("Bind: %d, %v", at, how)
+			}
+			a.Release(k, r.now)
+			r.now = r.now.Add(2 * idle)
+			r.pass(2 * interval)
+			if n := a.Status().Undecided; n != 0 {
+				t.Errorf("%d decisions are remembered, want none", n)
+			}
+		}},
+		{"an owner that a gateway does not get to know is given up there, also for a session that it has itself", func(_ *testing.T, r *rig, a, b *gateway) {
+			a.unknown[9] = true
+			b.want(k, 9, 9, session.Bound)
+			a.way.cut = true
+			a.want(k, 1, 1, session.Bound)
+			a.way.cut = false
+			r.pass(interval)
+			b.want(k, 2, 9, session.Existing)
+			r.pass(time.Second + 2*interval)
+			a.want(k, 2, 1, session.Existing)
+			b.want(k, 2, 1, session.Existing)
+		}},
+		{"one that it gets to know in time holds", func(_ *testing.T, r *rig, a, b *gateway) {
+			a.unknown[9] = true
+			b.want(k, 9, 9, session.Bound)
+			a.way.cut = true
+			a.want(k, 1, 1, session.Bound)
+			a.way.cut = false
+			r.pass(interval)
+			a.unknown[9] = false
+			r.pass(time.Second + 2*interval)
+			a.want(k, 2, 9, session.Existing)
+			b.want(k, 2, 9, session.Existing)
+		}},
+		{"renewals wait until it is known how long sessions live", func(_ *testing.T, r *rig, a, b *gateway) {
+			c := r.unswept(9)
+			c.want(k, 1, 1, session.Bound)
+			c.Flush(r.now)
+			r.store.Empty()
+			c.Flush(r.now)
+			c.Sweep(0, 1, r.now, idleOf)
+			c.Flush(r.now)
+			a.want(k, 2, 1, session.Existing)
+		}},
 		{"a gateway that is started again has the sessions of the others", func(_ *testing.T, r *rig, a, _ *gateway) {
 			a.want(k, 1, 1, session.Bound)
 			r.pass(interval)

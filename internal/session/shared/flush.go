@@ -18,7 +18,7 @@ const (
 // may have forgotten something, it is told all live sessions, in several calls. To be called every Options.Interval, by one goroutine.
 func (s *Store) Flush(now session.Instant) {
 	s.see(now)
-	if !s.link.due(now) {
+	if s.idle.Load() == nil || !s.link.due(now) { // before the first Sweep nobody knows which sessions live
 		return
 	}
 	before := s.link.lastGood()
@@ -90,10 +90,14 @@ func (s *Store) renewAll(now session.Instant, keys []session.Key) (done int) {
 // renew is one batch.
 func (s *Store) renew(now session.Instant, keys []session.Key) bool {
 	claims := make([]Claim, 0, len(keys))
-	at := make([]session.EndpointID, 0, len(keys))
+	at := make([]standing, 0, len(keys))
 	for _, k := range keys {
+		d, decided := s.alone.get(k)
 		e, live := s.liveEntry(k, now)
 		if !live {
+			if decided {
+				s.alone.told(k, d.serial, 0)
+			}
 			continue
 		}
 		c := Claim{Key: k, Owner: s.identity(e.Endpoint), Claimed: now, Until: e.LastSeen.Add(s.idleOf(e.Endpoint))}
@@ -106,13 +110,13 @@ func (s *Store) renew(now session.Instant, keys []session.Key) bool {
 		if s.resync.lost != 0 {
 			c.Claimed = s.resync.lost
 		}
-		if d, ok := s.alone.get(k); ok {
+		if now >= d.after {
 			c.From = d.from
-			if d.claimed != 0 {
-				c.Claimed = d.claimed
-			}
 		}
-		claims, at = append(claims, c), append(at, e.Endpoint)
+		if d.claimed != 0 {
+			c.Claimed = d.claimed
+		}
+		claims, at = append(claims, c), append(at, standing{e.Endpoint, d.serial})
 	}
 	if len(claims) == 0 {
 		return true
@@ -126,7 +130,7 @@ func (s *Store) renew(now session.Instant, keys []session.Key) bool {
 	for i, b := range found {
 		switch c := &claims[i]; b.Owner {
 		case c.Owner:
-			s.alone.forget(c.Key)
+			s.alone.told(c.Key, at[i].serial, b.Owner)
 		case 0: // there was no room for it: it is tried again with its next request
 		default:
 			s.follow(c.Key, at[i], b.Owner, now)
@@ -135,17 +139,24 @@ func (s *Store) renew(now session.Instant, keys []session.Key) bool {
 	return true
 }
 
+// standing is what a renewal that is on its way says of a session.
+type standing struct {
+	at     session.EndpointID
+	serial uint64 // of the decision made alone that it tells; 0: none
+}
+
 // follow takes over from the store where a session is.
-func (s *Store) follow(k session.Key, from session.EndpointID, owner Identity, now session.Instant) {
+func (s *Store) follow(k session.Key, was standing, owner Identity, now session.Instant) {
 	to := s.endpoint(owner)
-	if to == 0 { // not known here yet: asked again with the next renewal
+	if to == 0 { // not known here yet, or any more: asked again with the next renewal
+		s.alone.unknown(k, was.serial, owner, now.Add(unknownPatience))
 		s.dirty.add(k)
 		return
 	}
-	if _, moved := s.Table.Move(k, from, to, now, session.MaxIdle); moved {
+	if _, moved := s.Table.Move(k, was.at, to, now, session.MaxIdle); moved {
 		s.stats.followed.Add(1)
 	}
-	s.alone.forget(k)
+	s.alone.told(k, was.serial, owner)
 }
 
 // Hear takes news of the other gateways. They may come late, twice, in another order, or not at all: what they make wrong is corrected

@@ -62,35 +62,55 @@ func (d *dirty) size() (n int) {
 // decision is what was decided of a session while the store could not be asked.
 type decision struct {
 	claimed session.Instant // 0: it was there before
-	from    Identity        // 0: it was not moved
+	from    Identity        // that the store may have; 0: it was not moved
+	after   session.Instant // from is an endpoint that is not known here: it is given up then
+	serial  uint64          // changes with the decision
 }
 
 // alone remembers those decisions until the store has heard of them.
 type alone struct {
-	max  int
-	n    atomic.Int64 // len(m): nobody waits for the lock while there are none
-	mu   sync.Mutex
-	m    map[session.Key]decision
-	lost uint64 // for which there was no room
+	max    int
+	n      atomic.Int64 // len(m): nobody waits for the lock while there are none
+	mu     sync.Mutex
+	m      map[session.Key]decision
+	serial uint64
+	lost   uint64 // for which there was no room
 }
 
 // claimed remembers that a session began.
-func (a *alone) claimed(k session.Key, now session.Instant) { a.put(k, decision{claimed: now}) }
+func (a *alone) claimed(k session.Key, now session.Instant) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.put(k, decision{claimed: now})
+}
 
-// moved remembers that a session left an owner; of several, the first is what the store knows.
+// moved remembers that a session left an owner; of several, the first is what the store knows: also of a session that began alone, for the
+// claim that failed may have been carried out.
 func (a *alone) moved(k session.Key, from Identity) {
-	d, known := a.get(k)
-	if !known {
-		d.from = from
-	} else if d.claimed == 0 && d.from == 0 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	d := a.m[k]
+	if d.from == 0 {
 		d.from = from
 	}
 	a.put(k, d)
 }
 
-func (a *alone) put(k session.Key, d decision) {
+// unknown remembers that the store has a session at an endpoint that this gateway does not know, and until when it is waited for. serial is
+// that of the decision with which the store was asked.
+func (a *alone) unknown(k session.Key, serial uint64, owner Identity, until session.Instant) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	d, known := a.m[k]
+	if known && (d.serial != serial || d.from == owner) {
+		return
+	}
+	d.from, d.after = owner, until
+	a.put(k, d)
+}
+
+// put must be called with the lock.
+func (a *alone) put(k session.Key, d decision) {
 	if _, known := a.m[k]; !known && len(a.m) >= a.max {
 		a.lost++
 		return
@@ -98,6 +118,8 @@ func (a *alone) put(k session.Key, d decision) {
 	if a.m == nil {
 		a.m = make(map[session.Key]decision)
 	}
+	a.serial++
+	d.serial = a.serial
 	a.m[k] = d
 	a.n.Store(int64(len(a.m)))
 }
@@ -110,6 +132,25 @@ func (a *alone) get(k session.Key) (decision, bool) {
 	defer a.mu.Unlock()
 	d, ok := a.m[k]
 	return d, ok
+}
+
+// told forgets a decision of which the store has heard, or whose session has ended. Where another one was made meanwhile that one stays; then
+// the store has the session at owner (0: that is not known).
+func (a *alone) told(k session.Key, serial uint64, owner Identity) {
+	if a.n.Load() == 0 {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if d, known := a.m[k]; known && d.serial != serial {
+		if d.from != 0 && owner != 0 {
+			d.from = owner
+			a.m[k] = d
+		}
+		return
+	}
+	delete(a.m, k)
+	a.n.Store(int64(len(a.m)))
 }
 
 func (a *alone) forget(k session.Key) {

@@ -44,6 +44,7 @@ type way struct {
 	cut   bool         // calls fail
 	deaf  bool         // news are lost
 	calls atomic.Int64 // of requests
+	after func()       // called when a renewal is answered and the answer is on its way
 }
 
 var errCut = errors.New("the store does not answer")
@@ -57,6 +58,14 @@ func newRig(t *testing.T, gateways int) *rig {
 }
 
 func (r *rig) add(id uint32) *gateway {
+	g := r.unswept(id)
+	g.Sweep(0, 1, r.now, idleOf)
+	g.Flush(r.now)
+	return g
+}
+
+// unswept is a gateway that has just been started.
+func (r *rig) unswept(id uint32) *gateway {
 	g := &gateway{rig: r, way: &way{}, unknown: map[session.EndpointID]bool{}}
 	g.way.Remote = r.store.Gateway(id, func(n shared.News) {
 		if !g.way.deaf {
@@ -74,8 +83,6 @@ func (r *rig) add(id uint32) *gateway {
 	})
 	g.Resolve(g)
 	r.gws = append(r.gws, g)
-	g.Sweep(0, 1, r.now, idleOf)
-	g.Flush(r.now)
 	return g
 }
 
@@ -158,7 +165,12 @@ func (w *way) Renew(now session.Instant, cs []shared.Claim) ([]shared.Binding, e
 	if w.cut {
 		return nil, errCut
 	}
-	return w.Remote.Renew(now, cs)
+	found, err := w.Remote.Renew(now, cs)
+	if after := w.after; after != nil {
+		w.after = nil
+		after()
+	}
+	return found, err
 }
 
 func (w *way) Epoch(now session.Instant) (uint64, error) {

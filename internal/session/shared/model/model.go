@@ -88,6 +88,13 @@ func (s *Store) Sessions() map[session.Key]shared.Binding {
 	return s.Clone().sessions
 }
 
+// Session is what is stored of one session, which may have ended.
+func (s *Store) Session(k session.Key) shared.Binding {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state.sessions[k]
+}
+
 func (s State) clone() State {
 	s.sessions = maps.Clone(s.sessions)
 	if s.sessions == nil {
