@@ -145,6 +145,14 @@ func (e *Engine) apply(s *Snapshot, now session.Instant) error {
 			ep.gone(now)
 		}
 	}
+	for _, ep := range eps { // the sessions of those that are not there any more, or were restored, live as long as all others of the service
+		if ep == nil || known[ep] {
+			continue
+		}
+		if svc := v.byName[ep.Service]; svc != nil {
+			ep.idle.Store(int64(svc.IdleTimeout))
+		}
+	}
 	e.view.Store(v)
 	maps.DeleteFunc(e.stats, func(service string, _ *serviceStats) bool { return v.byName[service] == nil })
 	return nil

@@ -129,3 +129,36 @@ func TestSnapshotsHoldNoNames(t *testing.T) {
 		t.Error("the user's name is in the snapshot")
 	}
 }
+
+// A shared store is told how long a restored session lives: it must not be the default where the service says something else.
+func TestARestoredSessionLivesAsLongAsItsServiceSaysAlsoWhenItsEndpointIsGone(t *testing.T) {
+	now := session.InstantOf(time.Unix(1000, 0))
+	e, _ := start(t, affinity.Options{HashKey: [16]byte{1}}, nil, now)
+	dec := ask(e, "user", now)
+	e.Release(dec, now)
+	store := newStore()
+	restored := affinity.New(affinity.Options{Store: store})
+	if _, err := restored.Restore(bytes.NewReader(save(t, e, now)), now); err != nil {
+		t.Fatal(err)
+	}
+	c := useCase(3, 4)
+	for i := range c.Services {
+		c.Services[i].IdleTimeout = 10 * time.Second
+		c.Services[i].Endpoints = nil
+	}
+	s, err := affinity.Compile(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := restored.Apply(s, now); err != nil {
+		t.Fatal(err)
+	}
+	restored.SweepAll(now.Add(9 * time.Second))
+	if store.Len() != 1 {
+		t.Error("the session ended before its time")
+	}
+	restored.SweepAll(now.Add(10 * time.Second))
+	if store.Len() != 0 {
+		t.Error("the session lives longer than 10 s")
+	}
+}
