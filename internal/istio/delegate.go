@@ -93,6 +93,7 @@ func (c *compiler) readDelegated(root vsObject, field string, in *networking.HTT
 		c.warnAt(root, field+".delegate", why+": the rule has no effect", "name a VirtualService without hosts, by default one in the same namespace")
 		return nil
 	}
+	c.checkForwarding(root, field, in)
 	var out []*rule
 	for i, http := range d.Value.Spec.Http {
 		if http.GetDelegate() != nil {
@@ -110,6 +111,7 @@ func (c *compiler) readDelegated(root vsObject, field string, in *networking.HTT
 		merged.Name = joinNames(in.GetName(), http.GetName())
 		r := &rule{object: d, in: merged, field: at, source: position(d, at)}
 		c.checkDestinations(d, r)
+		c.checkForwarding(d, at, http)
 		c.readMatches(r, matches)
 		out = append(out, r)
 	}

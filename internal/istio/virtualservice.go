@@ -175,6 +175,7 @@ func (c *compiler) readHosts(vs *virtualService) {
 func (c *compiler) readRule(o vsObject, field string, in *networking.HTTPRoute) *rule {
 	r := &rule{object: o, in: in, field: field, source: position(o, field)}
 	c.checkDestinations(o, r)
+	c.checkForwarding(o, field, in)
 	var matches []placedMatch
 	for i, m := range in.GetMatch() {
 		matches = append(matches, placedMatch{o, fmt.Sprintf("%s.match[%d]", field, i), m})
