@@ -69,7 +69,7 @@ test-image: ## the tests of the image alone: built, pushed to a registry on this
 	$(GO) test -count 1 -run Image ./deploy
 
 # By itself, since what users see of a session should not depend on what else the machine has to do.
-test-kubernetes: controlplane ## the use case in a real cluster, through scale-out, scale-in, rollouts and faults; ends with a table of what held
+test-kubernetes: controlplane ## the use case on a real control plane with a node made for tests, through scale-out, scale-in, rollouts and faults; ends with a table of what held
 	REMORA_SCENARIOS=$(CURDIR)/.cache/scenarios.md $(GO) test -count=1 -timeout 30m ./internal/clustertest
 	@cat .cache/scenarios.md
 

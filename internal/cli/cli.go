@@ -101,7 +101,7 @@ func newRoot(version string, env Env) *cobra.Command {
 		Short: "Route by a field, stick by a field",
 		Long: `Remora is an HTTP gateway for stateful services. It routes a request by a field of its JSON body or by a header, and keeps
 each user on one replica while the user comes back within the idle time, through scale-out, scale-in and restarts. It is
-configured with Istio's own objects.
+configured with Istio's own objects, or those of the Gateway API.
 
 Exit status of all commands: 0 success; 1 the command failed; 2 the command line is wrong.`,
 		Version:                    version,

@@ -116,6 +116,9 @@ func (f *generateEnvoyFlags) apply(o *generate.EnvoyOptions) (bind netip.Addr, p
 	if err := oneOf("access-log", f.accessLog, "off", "json"); err != nil {
 		return bind, nil, err
 	}
+	if err := o.CheckProcessors(); err != nil {
+		return bind, nil, usagef("--processor: %v", err)
+	}
 	o.AccessLog = f.accessLog == "json"
 	if o.ResponseTimeout < 0 || o.ResponseTimeout > maxResponseTimeout {
 		return bind, nil, usagef("--response-timeout %s is not in 0s to %s", o.ResponseTimeout, maxResponseTimeout)

@@ -6,6 +6,20 @@ import (
 	"testing"
 )
 
+func TestAnAddressThatNoProcessorCanHaveIsAWrongCommandLine(t *testing.T) {
+	for _, at := range [][]string{{"localhost"}, {"127.0.0.1:0"}, {"unix:relative"}, {"remora:9002", "unix:/run/remora.sock"}} {
+		args := []string{"generate", "envoy", "-f", "../../examples/hit-backend"}
+		for _, p := range at {
+			args = append(args, "--processor", p)
+		}
+		var stdout, stderr bytes.Buffer
+		status := Main("v0.0.0", args, Env{Stdout: &stdout, Stderr: &stderr})
+		if said := stderr.String(); status != exitUsage || stdout.Len() > 0 || !strings.Contains(said, "--processor: ") || !strings.Contains(said, "See 'remora generate envoy --help'.") {
+			t.Errorf("%v: status %d, said %s", at, status, said)
+		}
+	}
+}
+
 // TestTwoPortsAtOneAddressAreRefused has a Gateway whose ports 80 and 8080 would both be listened for on 8080, which Envoy refuses.
 func TestTwoPortsAtOneAddressAreRefused(t *testing.T) {
 	const gateway = `

@@ -105,7 +105,7 @@ func restart(ctx context.Context, t *tour) error {
 	all := slices.Clone(t.order)
 	t.front.Stop()
 	t.client.CloseIdleConnections()
-	t.note("SIGTERM: the gateway has saved its sessions and ended")
+	t.note("SIGTERM: it has saved its sessions and ended")
 	if err := t.front.Start(ctx); err != nil {
 		return err
 	}

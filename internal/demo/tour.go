@@ -29,7 +29,7 @@ var steps = []step{
 	{"Scale-out moves nobody", scaleOut},
 	{"A draining replica keeps its users and gets no new one", draining},
 	{"A replica is killed: its users move, once, and nobody else", killed},
-	{"The gateway restarts and forgets nobody", restart},
+	{"Remora restarts and forgets nobody", restart},
 	{"A session ends after its idle time", expiry},
 	{"The CPU that is used brings replicas and takes them away again", autoscaling},
 }

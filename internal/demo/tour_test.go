@@ -44,7 +44,7 @@ func TestTheTourFindsWhatIsBroken(t *testing.T) {
 		{"a move is not told", movesInSilence, "A replica is killed", "its users move to other replicas, which are told so", "was told existing, not moved"},
 		{"users move twice", movesTwice, "A replica is killed", "nobody moves a second time", "was"},
 		{"users move back", movesBack, "A replica is killed", "nobody moves back", "was on"},
-		{"a restart forgets the sessions", restartForgets, "The gateway restarts", "every user of every service", "was"},
+		{"a restart forgets the sessions", restartForgets, "Remora restarts", "every user of every service", "was"},
 		{"sessions never end", neverExpires, "A session ends", "bob begins anew", "was told existing, not new"},
 		{"sessions end in use", expiresInUse, "A session ends", "ann's session lives on", "was"},
 	} {

@@ -108,6 +108,12 @@ type processor struct {
 	Endpoints  []envoyEndpoint
 }
 
+// CheckProcessors says what is wrong with Processors.
+func (o EnvoyOptions) CheckProcessors() error {
+	_, err := newProcessor(o)
+	return err
+}
+
 func newProcessor(o EnvoyOptions) (*processor, error) {
 	p := &processor{Name: processorCluster, Type: "STATIC", Several: len(o.Processors) > 1, TLS: o.TLS}
 	for _, at := range o.Processors {
