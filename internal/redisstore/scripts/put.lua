@@ -63,8 +63,9 @@ for _, i in ipairs(lively) do
 		end
 	end
 	if changes then
-		if c_ends >= ends then
-			ends, by = c_ends, me
+		ends = math.max(ends, c_ends)
+		if by ~= me then
+			by = several
 		end
 		local value = struct.pack(binding, owner, claimed, ends, by)
 		if value ~= stored then

@@ -23,11 +23,11 @@ type Binding struct {
 	Owner   Identity
 	Claimed session.Instant
 	Until   session.Instant
-	By      uint32 // the gateway that renewed it last
+	By      uint32 // the only gateway that has had it; 0: several have
 }
 
-// LiveAt is the rule by which the store's sessions live: until their time has passed, as every gateway's own table has it; and for
-// `grace` longer where another gateway renewed it last, for a renewal of that one may be on its way.
+// LiveAt is the rule by which the store's sessions live: until their time has passed, as the own table of the only gateway that has had it
+// says too; and for `grace` longer where another gateway has, for a renewal of that one may be on its way.
 func (b Binding) LiveAt(now session.Instant, me uint32, grace session.Instant) bool {
 	if b.By != me {
 		now -= grace
@@ -39,8 +39,8 @@ func (b Binding) LiveAt(now session.Instant, me uint32, grace session.Instant) b
 // times are this gateway's. A call that fails may have been carried out.
 //
 // A call is judged by its `now`, or by the store's own clock where that is later: the call was held up on its way. A claim whose Until has
-// passed by then changes no live session. Of two times until which a session lives the later one counts, and By is the gateway that gave it
-// (the last one, where both are equal). With the memory used up, a call that would store a new session fails with ErrFull; Renew then
+// passed by then changes no live session. Of two times until which a session lives the later one counts. By is the gateway that stored
+// it, until another one claims, moves or renews it. With the memory used up, a call that would store a new session fails with ErrFull; Renew then
 // returns the zero Binding for each that it could not store, and has renewed the others.
 type Remote interface {
 	// Claim stores c unless its key has a live session: the first wins. A live session is renewed: it lives until c.Until at least. It

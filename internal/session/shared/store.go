@@ -284,11 +284,15 @@ func (s *Store) Find(k session.Key, now session.Instant, idle time.Duration) (se
 	if err != nil || len(found) != 1 || found[0].Owner == 0 {
 		return session.Entry{}, false
 	}
-	owner := s.endpoint(found[0].Owner)
-	if owner == 0 {
+	// The store has to know that this gateway has it too: its requests are answered here from now on, and told later.
+	b := found[0]
+	b, _, err = s.remote.Claim(now, Claim{Key: k, Owner: b.Owner, Claimed: b.Claimed, Until: b.Until})
+	s.link.heard(now, err)
+	owner := s.endpoint(b.Owner)
+	if err != nil || owner == 0 {
 		return session.Entry{}, false
 	}
-	seen := min(found[0].Until.Add(-idle), now)
+	seen := min(b.Until.Add(-idle), now)
 	if _, outcome := s.Table.Bind(k, owner, seen, idle); outcome != session.Full {
 		s.Table.Release(k, seen)
 	}

@@ -54,13 +54,30 @@ func TestSeveralGateways(t *testing.T) {
 			}
 			a.want(k, 2, 1, session.Existing)
 		}},
-		{"it ends for the gateway that has seen it last when its idle time has passed, to the millisecond", func(_ *testing.T, r *rig, a, b *gateway) {
-			b.want(k, 1, 1, session.Bound)
-			a.want(k, 2, 1, session.Existing)
+		{"where one gateway alone has had it, it ends when its idle time has passed, to the millisecond", func(_ *testing.T, r *rig, a, _ *gateway) {
+			a.want(k, 1, 1, session.Bound)
 			r.pass(idle - time.Millisecond)
 			a.want(k, 2, 1, session.Existing)
 			r.pass(idle)
 			a.want(k, 2, 2, session.Bound)
+		}},
+		{"where several have, later by two intervals, for each", func(_ *testing.T, r *rig, a, b *gateway) {
+			b.want(k, 1, 1, session.Bound)
+			a.want(k, 2, 1, session.Existing)
+			r.pass(idle + 2*interval - time.Millisecond)
+			a.want(k, 2, 1, session.Existing)
+		}},
+		{"a gateway that had it first, and long ago, counts what another has seen and not told yet", func(_ *testing.T, r *rig, a, b *gateway) {
+			a.want(k, 1, 1, session.Bound)
+			r.now = r.now.Add(time.Second)
+			b.want(k, 2, 1, session.Existing)
+			r.now = r.now.Add(time.Second)
+			a.want(k, 2, 1, session.Existing)
+			a.Flush(r.now)
+			r.now = r.now.Add(idle - time.Second - time.Millisecond)
+			b.want(k, 2, 1, session.Existing)
+			r.now = r.now.Add(time.Second + time.Millisecond)
+			a.want(k, 2, 1, session.Existing)
 		}},
 		{"for another it ends later by two intervals, in which a renewal may be on its way", func(_ *testing.T, r *rig, a, b *gateway) {
 			a.want(k, 1, 1, session.Bound)
@@ -135,6 +152,14 @@ func TestSeveralGateways(t *testing.T) {
 			if _, ok := b.Find(k, r.now, idle); ok {
 				t.Error("Find: a session that has ended")
 			}
+		}},
+		{"what Find has shown may be used here from then on, and is not lost elsewhere", func(_ *testing.T, r *rig, a, b *gateway) {
+			a.want(k, 1, 1, session.Bound)
+			r.now = r.now.Add(idle - 2*time.Millisecond)
+			b.Find(k, r.now, idle)
+			b.want(k, 2, 1, session.Existing)
+			r.now = r.now.Add(3 * time.Millisecond)
+			a.want(k, 2, 1, session.Existing)
 		}},
 		{"an endpoint's sessions are counted over all gateways, each once", func(t *testing.T, r *rig, a, b *gateway) {
 			for i := range session.Key(30) {

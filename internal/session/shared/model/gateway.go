@@ -162,8 +162,9 @@ func (g *gateway) moved(c shared.Claim) []shared.News {
 
 // renewed is a live session that a claim has renewed.
 func renewed(b shared.Binding, c shared.Claim, by uint32) shared.Binding {
-	if c.Until >= b.Until {
-		b.Until, b.By = c.Until, by
+	b.Until = max(b.Until, c.Until)
+	if b.By != by {
+		b.By = 0
 	}
 	return b
 }

@@ -26,7 +26,7 @@ var claimSpecs = []spec{
 	{"the second claim gets the owner of the first, and renews it", func(_ *testing.T, s *store) {
 		first, second := at(0, user, e1), at(20, user, e2)
 		s.claim(s.a, 0, first, binding(first, idA), true)
-		want := shared.Binding{Owner: e1, Claimed: first.Claimed, Until: second.Until, By: idB}
+		want := shared.Binding{Owner: e1, Claimed: first.Claimed, Until: second.Until}
 		s.claim(s.b, 20, second, want, false)
 		s.find(s.a, 21, user, want)
 		s.told()
@@ -34,7 +34,7 @@ var claimSpecs = []spec{
 	{"a claim that would end sooner takes nothing away", func(_ *testing.T, s *store) {
 		first := at(0, user, e1)
 		s.claim(s.a, 0, first, binding(first, idA), true)
-		s.claim(s.b, 0, at(-10, user, e2), binding(first, idA), false)
+		s.claim(s.b, 0, at(-10, user, e2), binding(first, 0), false)
 	}},
 	{"an ended session is claimed anew", func(_ *testing.T, s *store) {
 		first, second := at(0, user, e1), at(idle, user, e2)
@@ -48,12 +48,21 @@ var claimSpecs = []spec{
 		s.find(s.a, idle-1, user, binding(first, idA))
 		s.find(s.a, idle, user, shared.Binding{})
 	}},
-	{"a session that another gateway renewed last lives for the grace longer", func(_ *testing.T, s *store) {
+	{"a session that two gateways have had lives for the grace longer, for both", func(_ *testing.T, s *store) {
+		first, second := at(0, user, e1), at(1, user, e2)
+		both := shared.Binding{Owner: e1, Claimed: first.Claimed, Until: second.Until}
+		s.claim(s.a, 0, first, binding(first, idA), true)
+		s.claim(s.b, 1, second, both, false)
+		s.find(s.b, idle+Grace, user, both)
+		s.find(s.a, idle+Grace, user, both)
+		s.find(s.b, idle+Grace+1, user, shared.Binding{})
+	}},
+	{"a session that another gateway has had lives for the grace longer", func(_ *testing.T, s *store) {
 		first, second := at(0, user, e1), at(idle+Grace-1, user, e2)
 		s.claim(s.a, 0, first, binding(first, idA), true)
 		s.find(s.b, idle+Grace-1, user, binding(first, idA))
 		s.find(s.b, idle+Grace, user, shared.Binding{})
-		s.claim(s.b, idle+Grace-1, second, shared.Binding{Owner: e1, Claimed: first.Claimed, Until: second.Until, By: idB}, false)
+		s.claim(s.b, idle+Grace-1, second, shared.Binding{Owner: e1, Claimed: first.Claimed, Until: second.Until}, false)
 	}},
 	{"after the grace it is claimed anew by the other gateway too", func(_ *testing.T, s *store) {
 		first, second := at(0, user, e1), at(idle+Grace, user, e2)
@@ -64,7 +73,7 @@ var claimSpecs = []spec{
 		first, second := at(0, user, e1), at(10, user, e2)
 		s.claim(s.a, 0, first, binding(first, idA), true)
 		s.Full(true)
-		want := shared.Binding{Owner: e1, Claimed: first.Claimed, Until: second.Until, By: idB}
+		want := shared.Binding{Owner: e1, Claimed: first.Claimed, Until: second.Until}
 		s.claim(s.b, 10, second, want, false)
 		if b, first, err := s.a.Claim(begin, at(0, user+1, e1)); !errors.Is(err, shared.ErrFull) || first {
 			t.Errorf("the claim of a new session: got %+v, %v, %v", b, first, err)
@@ -73,11 +82,11 @@ var claimSpecs = []spec{
 			t.Errorf("the move of a new session: got %+v, %v", b, err)
 		}
 		got, err := s.a.Renew(begin+20, []shared.Claim{at(20, user+1, e1), at(20, user, e1), at(20, user+2, e1)})
-		want.Until, want.By = begin+20+idle, idA
+		want.Until = begin + 20 + idle
 		if !errors.Is(err, shared.ErrFull) || len(got) != 3 || got[0] != (shared.Binding{}) || got[1] != want || got[2] != (shared.Binding{}) {
 			t.Errorf("the renewal of one that is there among new ones: got %+v, %v", got, err)
 		}
-		moved := shared.Binding{Owner: e2, Claimed: first.Claimed, Until: begin + 30 + idle, By: idB}
+		moved := shared.Binding{Owner: e2, Claimed: first.Claimed, Until: begin + 30 + idle}
 		s.move(s.b, 30, at(30, user, e2), e1, moved)
 		s.find(s.a, 30, user+1, shared.Binding{})
 		if ok, err := s.a.Lead(begin, 1000); err != nil || !ok {
@@ -96,7 +105,7 @@ var moveSpecs = []spec{
 	{"a session moves from the owner that it has, and all hear of it", func(_ *testing.T, s *store) {
 		first, second := at(0, user, e1), at(10, user, e2)
 		s.claim(s.a, 0, first, binding(first, idA), true)
-		want := shared.Binding{Owner: e2, Claimed: first.Claimed, Until: second.Until, By: idB}
+		want := shared.Binding{Owner: e2, Claimed: first.Claimed, Until: second.Until}
 		s.move(s.b, 10, second, e1, want)
 		s.find(s.a, 11, user, want)
 		s.told(shared.News{Kind: shared.Moved, From: idB, Key: user, Owner: e2})
@@ -125,7 +134,7 @@ var moveSpecs = []spec{
 	{"a move leaves it the time that another has given it", func(_ *testing.T, s *store) {
 		first := at(10, user, e1)
 		s.claim(s.a, 10, first, binding(first, idA), true)
-		s.move(s.b, 10, at(0, user, e2), e1, shared.Binding{Owner: e2, Claimed: first.Claimed, Until: first.Until, By: idA})
+		s.move(s.b, 10, at(0, user, e2), e1, shared.Binding{Owner: e2, Claimed: first.Claimed, Until: first.Until})
 	}},
 	{"a move whose time has passed moves nothing", func(_ *testing.T, s *store) {
 		first := at(1000, user, e1)
@@ -152,48 +161,48 @@ var renewSpecs = []spec{
 	{"a renewal lengthens the life of a session", func(_ *testing.T, s *store) {
 		first, second := at(0, user, e1), at(10, user, e1)
 		s.claim(s.a, 0, first, binding(first, idA), true)
-		s.renew(s.b, 10, second, shared.Binding{Owner: e1, Claimed: first.Claimed, Until: second.Until, By: idB})
-		s.renew(s.a, 11, first, shared.Binding{Owner: e1, Claimed: first.Claimed, Until: second.Until, By: idB})
+		s.renew(s.b, 10, second, shared.Binding{Owner: e1, Claimed: first.Claimed, Until: second.Until})
+		s.renew(s.a, 11, first, shared.Binding{Owner: e1, Claimed: first.Claimed, Until: second.Until})
 		s.told()
 	}},
 	{"of two claims on the same owner the older is kept", func(_ *testing.T, s *store) {
 		first, second := at(10, user, e1), at(20, user, e1)
 		s.claim(s.a, 10, first, binding(first, idA), true)
 		second.Claimed = begin + 3
-		s.renew(s.b, 20, second, binding(second, idB))
+		s.renew(s.b, 20, second, binding(second, 0))
 		s.told()
 	}},
 	{"a move that was made alone is carried out", func(_ *testing.T, s *store) {
 		first, second := at(0, user, e1), at(20, user, e2)
 		s.claim(s.a, 0, first, binding(first, idA), true)
 		second.From = e1
-		s.renew(s.b, 20, second, shared.Binding{Owner: e2, Claimed: first.Claimed, Until: second.Until, By: idB})
+		s.renew(s.b, 20, second, shared.Binding{Owner: e2, Claimed: first.Claimed, Until: second.Until})
 		s.told(shared.News{Kind: shared.Moved, From: idB, Key: user, Owner: e2})
 	}},
 	{"a move that was made alone from another owner is a claim", func(_ *testing.T, s *store) {
 		first, second := at(0, user, e1), at(20, user, e2)
 		s.claim(s.a, 0, first, binding(first, idA), true)
 		second.From = e3
-		s.renew(s.b, 20, second, shared.Binding{Owner: e1, Claimed: first.Claimed, Until: second.Until, By: idB})
+		s.renew(s.b, 20, second, shared.Binding{Owner: e1, Claimed: first.Claimed, Until: second.Until})
 		s.told()
 	}},
 	{"of two owners the one that was claimed first stays", func(_ *testing.T, s *store) {
 		first, second := at(0, user, e1), at(20, user, e2)
 		s.claim(s.a, 0, first, binding(first, idA), true)
-		s.renew(s.b, 20, second, shared.Binding{Owner: e1, Claimed: first.Claimed, Until: second.Until, By: idB})
+		s.renew(s.b, 20, second, shared.Binding{Owner: e1, Claimed: first.Claimed, Until: second.Until})
 		s.told()
 	}},
 	{"of two owners the one that was claimed first becomes the owner", func(_ *testing.T, s *store) {
 		first, second := at(10, user, e1), at(20, user, e2)
 		s.claim(s.a, 10, first, binding(first, idA), true)
 		second.Claimed = first.Claimed - 1
-		s.renew(s.b, 20, second, binding(second, idB))
+		s.renew(s.b, 20, second, binding(second, 0))
 		s.told(shared.News{Kind: shared.Moved, From: idB, Key: user, Owner: e2})
 	}},
 	{"of two owners that were claimed at the same time the stored one stays", func(_ *testing.T, s *store) {
 		first, second := at(10, user, e1), at(10, user, e2)
 		s.claim(s.a, 10, first, binding(first, idA), true)
-		s.renew(s.b, 10, second, binding(first, idB))
+		s.renew(s.b, 10, second, binding(first, 0))
 		s.told()
 	}},
 	{"a claim whose time has passed changes no live session", func(_ *testing.T, s *store) {
