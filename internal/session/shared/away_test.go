@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/remora-proxy/remora/internal/session"
+	"github.com/remora-proxy/remora/internal/session/shared"
 )
 
 // away has the store not answer, and the gateways notice.
@@ -175,6 +176,16 @@ func TestTheStoreIsAway(t *testing.T) {
 			r.pass(2 * interval)
 			a.want(k, 2, 3, session.Existing)
 			b.want(k, 2, 3, session.Existing)
+		}},
+		{"news that overtake an older answer of the store are heeded, also where nobody uses the session", func(_ *testing.T, r *rig, a, _ *gateway) {
+			other := r.store.Gateway(9, func(shared.News) {})
+			r.away()
+			a.want(k, 2, 2, session.Bound)
+			a.way.after = func() {
+				_, _ = other.Renew(r.now, []shared.Claim{{Key: k, Owner: 1, Claimed: start, Until: r.now.Add(idle)}}) // the model does not fail
+			}
+			r.back()
+			a.want(k, 3, 1, session.Existing)
 		}},
 		{"what was decided alone of a session that has ended is forgotten", func(t *testing.T, r *rig, a, b *gateway) {
 			for _, g := range r.gws {

@@ -167,13 +167,18 @@ func (s *Store) Hear(n News, now session.Instant) {
 		s.census.hear(n.Counted, s)
 	case Moved:
 		e, live := s.liveEntry(n.Key, now)
-		if _, decided := s.alone.get(n.Key); !live || decided || n.From == s.o.Gateway || s.identity(e.Endpoint) == n.Owner {
+		if !live || n.From == s.o.Gateway || s.identity(e.Endpoint) == n.Owner {
 			return
 		}
-		if to := s.endpoint(n.Owner); to != 0 {
-			if _, moved := s.Table.Move(n.Key, e.Endpoint, to, now, session.MaxIdle); moved {
-				s.stats.followed.Add(1)
-			}
+		// News may overtake the answer to a renewal that says what was decided alone; and the endpoint may not be known here yet. The next
+		// renewal is to find out, also where no request uses the session.
+		to := s.endpoint(n.Owner)
+		if _, decided := s.alone.get(n.Key); decided || to == 0 {
+			s.dirty.add(n.Key)
+			return
+		}
+		if _, moved := s.Table.Move(n.Key, e.Endpoint, to, now, session.MaxIdle); moved {
+			s.stats.followed.Add(1)
 		}
 	case Ended:
 		if n.From != s.o.Gateway {
