@@ -63,17 +63,24 @@ func (t *Table) shard(tag uint64) *shard {
 
 // Acquire implements Store.
 func (t *Table) Acquire(k Key, now Instant, idle time.Duration) (EndpointID, bool) {
+	ep, _, ok := t.AcquireAged(k, now, idle)
+	return ep, ok
+}
+
+// AcquireAged is Acquire, and says for how many milliseconds the session had not been seen.
+func (t *Table) AcquireAged(k Key, now Instant, idle time.Duration) (ep EndpointID, age int64, ok bool) {
 	tag := mix(k)
 	sh := t.shard(tag)
 	sh.mu.Lock()
 	i, ok := sh.find(tag)
 	if !ok || !sh.slots[i].meta.live(now, idle) {
 		sh.mu.Unlock()
-		return 0, false
+		return 0, 0, false
 	}
-	ep := sh.hold(i, now)
+	age = sh.slots[i].meta.age(now)
+	ep = sh.hold(i, now)
 	sh.mu.Unlock()
-	return ep, true
+	return ep, age, true
 }
 
 // Bind implements Store.

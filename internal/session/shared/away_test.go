@@ -163,6 +163,18 @@ func TestTheStoreIsAway(t *testing.T) {
 			a.want(k, 2, 3, session.Existing)
 			b.want(k, 2, 3, session.Existing)
 		}},
+		{"a move made alone of a session that nobody holds is told too", func(t *testing.T, r *rig, a, b *gateway) {
+			a.want(k, 1, 1, session.Bound)
+			b.want(k, 2, 1, session.Existing)
+			r.pass(interval)
+			a.way.cut = true
+			if at, moved := a.Move(k, 1, 3, r.now, idle); at != 3 || !moved {
+				t.Errorf("Move: %d, %v", at, moved)
+			}
+			a.way.cut = false
+			r.pass(interval)
+			b.want(k, 2, 3, session.Existing)
+		}},
 		{"a session that began alone, of which the store has heard after all, and then moved, stays moved", func(t *testing.T, r *rig, a, b *gateway) {
 			a.want(k+1, 1, 1, session.Bound)
 			if at, how := a.Alone().Bind(k, 1, r.now, idle); at != 1 || how != session.Bound {
@@ -224,6 +236,19 @@ func TestTheStoreIsAway(t *testing.T) {
 			r.pass(interval)
 			a.unknown[9] = false
 			r.pass(time.Second + 2*interval)
+			a.want(k, 2, 9, session.Existing)
+			b.want(k, 2, 9, session.Existing)
+		}},
+		{"one that it gets to know too late, and before it was given up, holds too", func(_ *testing.T, r *rig, a, b *gateway) {
+			a.unknown[9] = true
+			b.want(k, 9, 9, session.Bound)
+			a.way.cut = true
+			a.want(k, 1, 1, session.Bound)
+			a.way.cut = false
+			r.pass(time.Second)
+			r.now = r.now.Add(time.Second)
+			a.unknown[9] = false
+			a.Flush(r.now)
 			a.want(k, 2, 9, session.Existing)
 			b.want(k, 2, 9, session.Existing)
 		}},

@@ -110,7 +110,7 @@ func (s *Store) renew(now session.Instant, keys []session.Key) bool {
 		if s.resync.lost != 0 {
 			c.Claimed = s.resync.lost
 		}
-		if now >= d.after {
+		if d.after == 0 || now >= d.after && s.endpoint(d.from) == 0 {
 			c.From = d.from
 		}
 		if d.claimed != 0 {

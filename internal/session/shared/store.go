@@ -34,7 +34,7 @@ const DefaultInterval = 250 * time.Millisecond
 // the next Flush, or be on its way.
 func Grace(interval time.Duration) time.Duration { return 2 * interval }
 
-// Store is a session.Shared. Its Table answers for what this gateway has; Acquire, Peek, Len and Range are the Table's.
+// Store is a session.Shared. Its Table answers for what this gateway has; Peek, Len and Range are the Table's.
 type Store struct {
 	*session.Table
 	remote Remote
@@ -96,6 +96,16 @@ func (s *Store) idleOf(ep session.EndpointID) time.Duration {
 
 // Waits implements session.Shared.
 func (s *Store) Waits() bool { return !s.link.down() }
+
+// Acquire implements session.Store. A session that was not seen for long would soon end in the store outside: its renewal does not wait until
+// it is released, which may be late, or a Sweep meets it.
+func (s *Store) Acquire(k session.Key, now session.Instant, idle time.Duration) (session.EndpointID, bool) {
+	ep, age, ok := s.AcquireAged(k, now, idle)
+	if ok && time.Duration(age)*time.Millisecond > idle/4 {
+		s.renewSoon(k)
+	}
+	return ep, ok
+}
 
 // Bind implements session.Store: a claim.
 func (s *Store) Bind(k session.Key, ep session.EndpointID, now session.Instant, idle time.Duration) (session.EndpointID, session.Outcome) {
@@ -249,6 +259,7 @@ func (s *Store) moveAlone(k session.Key, from, to session.EndpointID, was Identi
 	got, moved := s.Table.Move(k, from, to, now, idle)
 	if moved && was != s.identity(to) {
 		s.alone.moved(k, was)
+		s.renewSoon(k) // nobody may hold it: an operator has moved it
 	}
 	return got, moved
 }
@@ -256,7 +267,12 @@ func (s *Store) moveAlone(k session.Key, from, to session.EndpointID, was Identi
 // Release implements session.Store.
 func (s *Store) Release(k session.Key, now session.Instant) {
 	s.Table.Release(k, now)
-	if !s.link.down() && !s.dirty.add(k) { // when it answers again, it is told all sessions
+	s.renewSoon(k)
+}
+
+// renewSoon has the next Flush renew a session. A store that does not answer is told all sessions when it does again.
+func (s *Store) renewSoon(k session.Key) {
+	if !s.link.down() && !s.dirty.add(k) {
 		s.stats.dropped.Add(1)
 	}
 }

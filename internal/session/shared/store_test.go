@@ -94,6 +94,17 @@ func TestSeveralGateways(t *testing.T) {
 			r.now += 2
 			b.want(k, 2, 1, session.Existing)
 		}},
+		{"also one by a request that goes on", func(_ *testing.T, r *rig, a, b *gateway) {
+			a.want(k, 1, 1, session.Bound)
+			b.want(k, 2, 1, session.Existing)
+			r.now = r.now.Add(idle - time.Millisecond)
+			a.Acquire(k, r.now, idle)
+			for range 8 { // flushes, and no sweep comes to it
+				r.now = r.now.Add(interval)
+				a.Flush(r.now)
+			}
+			b.want(k, 2, 1, session.Existing)
+		}},
 		{"a session that is held does not end, at any of them", func(_ *testing.T, r *rig, a, b *gateway) {
 			a.Bind(k, 1, r.now, idle)
 			r.pass(10 * time.Minute)
