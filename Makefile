@@ -1,7 +1,7 @@
 # Everything runs with Go and make. Only `make test` (a C compiler for the race detector, Python's pip for Envoy, buildah and a registry
 # for the image, Redis) and `make bench` (the proxies to compare with) install Debian packages, and only those that are missing.
 .DEFAULT_GOAL := build
-.PHONY: build metrics-adapter image-metrics-adapter image push program-for-image test test-image test-kubernetes envoy helm controlplane generate generated lint vet fmt demo demo-envoy bench bench-core bench-processor fuzz clean help
+.PHONY: build metrics-adapter image-metrics-adapter image push program-for-image test test-image test-kubernetes envoy helm controlplane generate generated lint vet fmt demo demo-envoy bench bench-core bench-processor bench-store fuzz clean help
 
 GO       ?= go
 ARGS     ?=
@@ -129,6 +129,10 @@ bench-processor: build ## remora extproc by itself, with few and many routes, an
 
 bench-core: ## the Go benchmarks of the decision core and of the processor
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/fields ./internal/session/... ./internal/placement ./internal/route ./internal/affinity ./internal/extproc/...
+
+bench-store: ## what a session costs in Redis: memory at 10,000 to 1,000,000 sessions, and CPU for claims, renewals and counts
+	@tools/apt-install redis-server=redis-server
+	$(GO) test -run '^$$' -bench . ./internal/redisstore
 
 fuzz: ## run every fuzz target for FUZZTIME (20s)
 	@tools/fuzz $(FUZZTIME)

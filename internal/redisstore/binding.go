@@ -19,6 +19,13 @@ const maxInstant = 1<<48 - 1
 // would cost more than the sessions in them while these are few.
 const buckets = 4096
 
+// bucketsPerSlot is how many buckets, one after the other, a cluster has in one slot, so that one script can renew sessions of all of them: there
+// are 64 such groups, which a cluster shares among its servers.
+const bucketsPerSlot = 64
+
+// slotOf numbers the group of a bucket.
+func slotOf(bucket int) int { return bucket / bucketsPerSlot }
+
 // bucketOf is the bucket of a key. Keys are hashes: their first 12 bits are as good as any.
 func bucketOf(k session.Key) int { return int(k >> 52) }
 

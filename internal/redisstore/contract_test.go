@@ -69,11 +69,13 @@ func contract(t *testing.T, url string, full func(bool)) {
 }
 
 func TestContractOnOneServer(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t, redistest.Options{})
 	contract(t, s.URL(), s.Full)
 }
 
 func TestContractOnACluster(t *testing.T) {
+	t.Parallel()
 	c := redistest.StartCluster(t, 3)
 	contract(t, c.URL(), c.Full)
 }

@@ -6,11 +6,11 @@
 //
 // All names begin with a prefix and the version of this layout: remora:1: unless another prefix is given.
 //
-//	s:0 … s:4095   hashes: the sessions, by the first 12 bits of their key. Field: the key, 8 bytes. Value: 24 bytes (binding.go)
-//	lead           which gateway counts, and until when
-//	hashkey        the key that users' names are hashed with, or the fingerprint of the one that was configured
-//	drained        a hash: the endpoints that operators have drained
-//	news           no key, but the channel in which gateways tell each other
+//	s:{0}0 … s:{63}63   4,096 hashes: the sessions, by the first 12 bits of their key. Field: the key, 8 bytes. Value: 24 bytes (binding.go)
+//	lead                which gateway counts, and until when
+//	hashkey             the key that users' names are hashed with, or the fingerprint of the one that was configured
+//	drained             a hash: the endpoints that operators have drained
+//	news                no key, but the channel in which gateways tell each other
 //
 // A key with a time to live for each session would cost more than 100 bytes each; the entry of a hash costs 50 to 85. In return entries
 // do not expire by themselves: Count removes those that have ended, and a hash that nobody renews vanishes a minute after the last of its
@@ -18,7 +18,7 @@
 //
 // # How it is agreed
 //
-// What changes a session is a Lua script of one key (scripts/): it is carried out as a whole or not at all, works in a cluster, and
+// What changes sessions is a Lua script (scripts/), of keys that a cluster has in one slot: it is carried out as a whole or not at all, and
 // publishes the news of a move in the same step. Scripts are called by their hash, in one round trip, and sent again to a server that does not have them.
 //
 // All times in the store are of its own clock. A gateway measures what its clock is off, and converts; so gateways' clocks need not agree,

@@ -177,6 +177,9 @@ func (s *Store) agree(ctx context.Context, client rueidis.Client, proposed strin
 	results := client.DoMulti(ctx, client.B().Setnx().Key(key).Value(proposed).Build(), client.B().Get().Key(key).Build())
 	stored, err := results[1].ToString()
 	if failed := results[0].Error(); failed != nil && rueidis.IsRedisNil(err) {
+		if refused, ok := rueidis.IsRedisErr(failed); ok && strings.HasPrefix(refused.Error(), "OOM") {
+			failed = shared.ErrFull
+		}
 		return "", failed
 	}
 	if err != nil {

@@ -2,12 +2,14 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/remora-proxy/remora/internal/session/shared"
 )
 
 // run connects to the store, and anew when it cannot be used: until Close.
@@ -70,8 +72,8 @@ func (s *Store) use() (used bool, err error) {
 	return true, s.watch(client)
 }
 
-// watch reads the store's clock and makes sure of what was agreed on, again and again. It returns when the store has not done as it should for
-// several times: a password that was changed, an address that leads to another server now, a server that became a replica.
+// watch reads the store's clock and makes sure of what was agreed on, again and again. It returns when the server refuses that (the password was
+// changed, it has become a replica), or has not answered for several times: an address may lead to another server now.
 func (s *Store) watch(client rueidis.Client) error {
 	missed := 0
 	for s.ctx.Err() == nil {
@@ -79,9 +81,11 @@ func (s *Store) watch(client rueidis.Client) error {
 		if err == nil {
 			err = s.reassert(client)
 		}
-		if err == nil {
+		missed++
+		var refused *rueidis.RedisError
+		if err == nil || errors.Is(err, shared.ErrFull) {
 			missed = 0
-		} else if missed++; missed == maxBeatsMissed || strings.Contains(err.Error(), "READONLY") {
+		} else if errors.As(err, &refused) || missed == maxBeatsMissed {
 			return err
 		}
 		s.pause(beat)

@@ -45,12 +45,15 @@ func newScripts() scripts {
 	return scripts{newScript(putLua), newScript(deleteLua), newScript(countLua), newScript(leadLua), newScript(drainLua)}
 }
 
-// run runs a script for each of the argument lists, on one key each, in one round trip. A server that does not have it, for it has been started
-// anew or is another one now, gets it in a second.
-func (sc *script) run(ctx context.Context, client rueidis.Client, keys []string, args [][]string) []rueidis.RedisResult {
-	commands := make([]rueidis.Completed, len(keys))
-	for i := range keys {
-		commands[i] = client.B().Evalsha().Sha1(sc.sha).Numkeys(1).Key(keys[i]).Arg(args[i]...).Build()
+// call is one call of a script: the keys, which a cluster has in one slot, and the other arguments.
+type call struct{ keys, args []string }
+
+// run runs a script several times, in one round trip. A server that does not have it, for it has been started anew or is another one
+// now, gets it in a second.
+func (sc *script) run(ctx context.Context, client rueidis.Client, calls []call) []rueidis.RedisResult {
+	commands := make([]rueidis.Completed, len(calls))
+	for i, c := range calls {
+		commands[i] = client.B().Evalsha().Sha1(sc.sha).Numkeys(int64(len(c.keys))).Key(c.keys...).Arg(c.args...).Build()
 	}
 	results := client.DoMulti(ctx, commands...)
 	var missing []int
@@ -64,7 +67,8 @@ func (sc *script) run(ctx context.Context, client rueidis.Client, keys []string,
 	}
 	commands = commands[:0]
 	for _, i := range missing {
-		commands = append(commands, client.B().Eval().Script(sc.text).Numkeys(1).Key(keys[i]).Arg(args[i]...).Build())
+		c := calls[i]
+		commands = append(commands, client.B().Eval().Script(sc.text).Numkeys(int64(len(c.keys))).Key(c.keys...).Arg(c.args...).Build())
 	}
 	for j, result := range client.DoMulti(ctx, commands...) {
 		results[missing[j]] = result
@@ -72,9 +76,9 @@ func (sc *script) run(ctx context.Context, client rueidis.Client, keys []string,
 	return results
 }
 
-// one runs a script once.
+// one runs a script once, on one key.
 func (sc *script) one(ctx context.Context, client rueidis.Client, key string, args []string) rueidis.RedisResult {
-	return sc.run(ctx, client, []string{key}, [][]string{args})[0]
+	return sc.run(ctx, client, []call{{[]string{key}, args}})[0]
 }
 
 // head is what the arguments of every script begin with: scripts/binding.lua.

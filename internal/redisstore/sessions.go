@@ -13,15 +13,18 @@ import (
 )
 
 const (
-	claimsPerScript  = 64  // one script holds up the store for some 100 µs at most
-	scriptsPerCall   = 128 // a round trip: half a megabyte at most
+	claimsPerScript  = 64 // one script holds up the store for some 200 µs at most
+	scriptsPerCall   = 64 // a round trip: some 200 KiB at most
+	findsPerCall     = 512
 	bucketsPerCounts = 64
 )
 
 func gatewayBytes(id uint32) string { return string(binary.BigEndian.AppendUint32(nil, id)) }
 
-// bucketKey is the name of the bucket that a key is in.
-func (s *Store) bucketKey(bucket int) string { return s.key("s:" + decimal(int64(bucket))) }
+// bucketKey is the name of a bucket. What stands in the braces decides on its slot in a cluster.
+func (s *Store) bucketKey(bucket int) string {
+	return s.key("s:{" + decimal(int64(slotOf(bucket))) + "}" + decimal(int64(bucket%bucketsPerSlot)))
+}
 
 // Claim is Remote's: one round trip.
 func (s *Store) Claim(now session.Instant, c shared.Claim) (b shared.Binding, first bool, err error) {
@@ -42,7 +45,8 @@ func (s *Store) Move(now session.Instant, c shared.Claim, from shared.Identity) 
 	return bs[0], made[0], nil
 }
 
-// Renew is Remote's: a round trip for each 128 scripts, of which each renews up to 64 sessions of one bucket. Each may take as long as a call.
+// Renew is Remote's: a round trip for each 64 scripts, of which each renews up to 64 sessions whose buckets are in one slot. Each may take as
+// long as a call.
 func (s *Store) Renew(now session.Instant, cs []shared.Claim) ([]shared.Binding, error) {
 	bs, _, err := s.put("renew", now, cs)
 	return bs, err
@@ -61,7 +65,7 @@ func (s *Store) put(call string, now session.Instant, cs []shared.Claim) ([]shar
 	head := s.head(now, call, s.key("news"), string(movedHead(s.id)))
 	for len(order) > 0 {
 		n := 1
-		for n < min(len(order), claimsPerScript) && bucketOf(cs[order[n]].Key) == bucketOf(cs[order[0]].Key) {
+		for n < min(len(order), claimsPerScript) && slotOf(bucketOf(cs[order[n]].Key)) == slotOf(bucketOf(cs[order[0]].Key)) {
 			n++
 		}
 		p.add(head, order[:n])
@@ -88,29 +92,30 @@ type putting struct {
 	full     bool
 
 	batch [][]int // the claims of each script that is to be run
-	keys  []string
-	args  [][]string
+	calls []call
 }
 
-// add adds a script for claims of one bucket.
+// add adds a script for claims, by their buckets, which are in one slot.
 func (p *putting) add(head []string, indices []int) {
-	args := slices.Clone(head)
+	next := call{args: append(make([]string, 0, len(head)+4*len(indices)), head...)}
+	last := -1
 	for _, i := range indices {
 		c := p.claims[i]
+		if bucket := bucketOf(c.Key); bucket != last {
+			last, next.keys = bucket, append(next.keys, p.store.bucketKey(bucket))
+		}
 		value := encodeBinding(shared.Binding{Owner: c.Owner, Claimed: c.Claimed, Until: c.Until, By: p.store.id}, p.offset)
-		args = append(args, string(fieldOf(c.Key)), string(value), string(ownerBytes(c.From)))
+		next.args = append(next.args, decimal(int64(len(next.keys))), string(fieldOf(c.Key)), string(value), string(ownerBytes(c.From)))
 	}
-	p.batch = append(p.batch, indices)
-	p.keys = append(p.keys, p.store.bucketKey(bucketOf(p.claims[indices[0]].Key)))
-	p.args = append(p.args, args)
+	p.batch, p.calls = append(p.batch, indices), append(p.calls, next)
 }
 
 // send runs the scripts, in one round trip.
 func (p *putting) send() error {
-	keys, args := p.keys, p.args // a call that has timed out may still read them
+	calls := p.calls // a call that has timed out may still read them
 	answers, err := do(p.store, func(ctx context.Context, client rueidis.Client) ([][]string, error) {
 		var answers [][]string
-		for _, result := range p.store.scripts.put.run(ctx, client, keys, args) {
+		for _, result := range p.store.scripts.put.run(ctx, client, calls) {
 			values, err := result.AsStrSlice()
 			if err != nil {
 				return nil, err
@@ -129,7 +134,7 @@ func (p *putting) send() error {
 			}
 		}
 	}
-	p.batch, p.keys, p.args = nil, nil, nil
+	p.batch, p.calls = nil, nil
 	return nil
 }
 
@@ -162,11 +167,11 @@ func (s *Store) Delete(now session.Instant, k session.Key) (bool, error) {
 	})
 }
 
-// Find is Remote's: a round trip for each 128 keys.
+// Find is Remote's: a round trip for each 512 keys.
 func (s *Store) Find(now session.Instant, ks []session.Key) ([]shared.Binding, error) {
 	found := make([]shared.Binding, 0, len(ks))
 	offset := session.Instant(s.offset.Load())
-	for keys := range slices.Chunk(ks, scriptsPerCall) {
+	for keys := range slices.Chunk(ks, findsPerCall) {
 		bs, err := do(s, func(ctx context.Context, client rueidis.Client) ([]shared.Binding, error) {
 			var commands []rueidis.Completed
 			for _, k := range keys {
@@ -210,12 +215,11 @@ func (s *Store) Count(now session.Instant, part, parts int) (map[shared.Identity
 	first, last := part*buckets/parts, (part+1)*buckets/parts
 	for ; first < last; first += bucketsPerCounts {
 		numbers, err := do(s, func(ctx context.Context, client rueidis.Client) (map[shared.Identity]int, error) {
-			var keys []string
-			var args [][]string
+			var calls []call
 			for bucket := first; bucket < min(last, first+bucketsPerCounts); bucket++ {
-				keys, args = append(keys, s.bucketKey(bucket)), append(args, s.head(now))
+				calls = append(calls, call{[]string{s.bucketKey(bucket)}, s.head(now)})
 			}
-			return numbersOf(s.scripts.count.run(ctx, client, keys, args))
+			return numbersOf(s.scripts.count.run(ctx, client, calls))
 		})
 		if err != nil {
 			return nil, err

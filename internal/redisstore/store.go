@@ -62,6 +62,7 @@ type Store struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	done   sync.WaitGroup
+	close  sync.Once
 	calls  chan struct{} // one element for each call that waits
 	news   chan shared.News
 	counts atomic.Uint32 // numbers the Totals that this gateway announces
@@ -127,11 +128,13 @@ func Open(o Options) (*Store, error) {
 
 // Close ends all that the store has begun; its calls fail from then on.
 func (s *Store) Close() {
-	s.cancel()
-	s.done.Wait()
-	for range maxCalls { // as many as there may be: none is left, and none begins any more
-		s.calls <- struct{}{}
-	}
+	s.close.Do(func() {
+		s.cancel()
+		s.done.Wait()
+		for range maxCalls { // as many as there may be: none is left, and none begins any more
+			s.calls <- struct{}{}
+		}
+	})
 }
 
 // ID is this gateway.

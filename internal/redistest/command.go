@@ -14,7 +14,13 @@ import (
 // Do sends a command by the server's unix socket, on a connection of its own, and gives the answer: its text, or one element a line.
 func (s *Server) Do(args ...string) string {
 	s.t.Helper()
-	text, err := s.Try(args...)
+	return s.DoAs(s.options.Password, args...)
+}
+
+// DoAs is Do with a password that the server did not have at its start.
+func (s *Server) DoAs(password string, args ...string) string {
+	s.t.Helper()
+	text, err := s.try(password, args...)
 	if err != nil {
 		s.t.Fatalf("redis-server %s: %s: %v", s.Addr, strings.Join(args, " "), err)
 	}
@@ -22,7 +28,9 @@ func (s *Server) Do(args ...string) string {
 }
 
 // Try is Do that returns an error.
-func (s *Server) Try(args ...string) (string, error) {
+func (s *Server) Try(args ...string) (string, error) { return s.try(s.options.Password, args...) }
+
+func (s *Server) try(password string, args ...string) (string, error) {
 	conn, err := net.DialTimeout("unix", s.Socket, patience)
 	if err != nil {
 		return "", err
@@ -32,15 +40,15 @@ func (s *Server) Try(args ...string) (string, error) {
 		return "", err
 	}
 	var request strings.Builder
-	if s.options.Password != "" {
-		encode(&request, "AUTH", s.options.Password)
+	if password != "" {
+		encode(&request, "AUTH", password)
 	}
 	encode(&request, args...)
 	if _, err := io.WriteString(conn, request.String()); err != nil {
 		return "", err
 	}
 	r := bufio.NewReader(conn)
-	if s.options.Password != "" {
+	if password != "" {
 		if _, err := decode(r); err != nil {
 			return "", err
 		}
