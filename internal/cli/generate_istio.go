@@ -130,7 +130,8 @@ func addCheck(cmd *cobra.Command) *checkFlags {
 	return c
 }
 
-// judge prints findings: to standard output where they alone are asked for. done says that nothing is to be written.
+// judge prints findings: to standard output where they alone are asked for. done says that nothing is to be written. config is what the
+// objects were compiled to, or nil.
 func (c *checkFlags) judge(env Env, l diag.List, config *affinity.Config) (done bool, err error) {
 	if c.check {
 		printDiagnostics(env.Stdout, l)
@@ -139,6 +140,8 @@ func (c *checkFlags) judge(env Env, l diag.List, config *affinity.Config) (done 
 	}
 	found := countFindings(l)
 	switch {
+	case config == nil: // an object is invalid, and the others were not looked at together
+		return true, fmt.Errorf("it would not work: %s, and so far %s", counted(found.errors, "error"), found.told())
 	case found.errors > 0:
 		return true, fmt.Errorf("it would not work: %s and %s", counted(found.errors, "error"), found.told())
 	case c.strict && found.warnings > 0:

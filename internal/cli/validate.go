@@ -58,7 +58,7 @@ Exit status: 0 valid, warnings included; 1 invalid, or with --strict a warning; 
 		found := countFindings(loaded.Diagnostics)
 		switch {
 		case found.errors > 0:
-			return fmt.Errorf("invalid: %s and %s%s", counted(found.errors, "error"), found.told(), istioHint(loaded.Diagnostics))
+			return fmt.Errorf("invalid: %s, and so far %s%s", counted(found.errors, "error"), found.told(), istioHint(loaded.Diagnostics))
 		case strict && found.warnings > 0:
 			return fmt.Errorf("%s; --strict allows none", found.told())
 		}

@@ -11,6 +11,7 @@ import (
 type gateway struct {
 	object    gatewayObject
 	listeners []*listener
+	refused   bool // some listener is: what follows from that is not told
 }
 
 // listener is one of a Gateway's listeners that HTTPRoutes can attach to.
@@ -54,7 +55,7 @@ func (c *compiler) readListener(g *gateway, i int) *listener {
 	ok := true
 	refuse := func(field, what, remedy string) {
 		c.errorAt(o, l.field+field, what, remedy)
-		ok = false
+		ok, g.refused = false, true
 	}
 	if in.Name == "" {
 		refuse(".name", "the listener has no name", "name it, for example http")
@@ -83,7 +84,9 @@ func (c *compiler) readListener(g *gateway, i int) *listener {
 			refuse(".hostname", wrong, hostnameRemedy)
 		}
 	}
-	ok = c.readAllowed(l, in.AllowedRoutes) && ok
+	if !c.readAllowed(l, in.AllowedRoutes) {
+		ok, g.refused = false, true
+	}
 	if !ok || !served {
 		return nil
 	}
@@ -167,7 +170,7 @@ func (c *compiler) warnUnattached(g *gateway) {
 			return
 		}
 	}
-	if len(g.listeners) > 0 {
+	if len(g.listeners) > 0 && !g.refused {
 		c.warnUnserved(g.object, "metadata.name", "no HTTPRoute is attached to the Gateway: every request gets 404", "name it in the parentRefs of an HTTPRoute")
 	}
 }

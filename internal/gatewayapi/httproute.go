@@ -110,6 +110,9 @@ func (c *compiler) attachTo(r *httpRoute, field string, ref *gatewayv1.ParentRef
 		return ref.SectionName != nil && string(*ref.SectionName) != l.name || ref.Port != nil && *ref.Port != gatewayv1.PortNumber(l.port)
 	})
 	warn := func(what, remedy string) {
+		if g.refused {
+			return
+		}
 		c.warnUnserved(r.object, field, what+": the HTTPRoute serves no request there", remedy)
 	}
 	if len(listeners) == 0 {

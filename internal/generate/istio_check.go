@@ -18,7 +18,7 @@ import (
 // CheckIstio says what in a set that compiles would not work, or not as it may be expected to, under Istio with the objects that
 // Istio writes. c is what the set was compiled to. With an error among the findings, Istio must not be called.
 func CheckIstio(set *resource.Set, c *affinity.Config, o IstioOptions) diag.List {
-	k := &istioCheck{set: set, config: c, delegates: istio.NewDelegates(set), options: o}
+	k := &istioCheck{set: set, config: c, inForce: inForce(c), delegates: istio.NewDelegates(set), options: o}
 	k.gateways()
 	k.promotions()
 	for _, v := range set.VirtualServices {
@@ -43,9 +43,23 @@ func CheckIstio(set *resource.Set, c *affinity.Config, o IstioOptions) diag.List
 type istioCheck struct {
 	set       *resource.Set
 	config    *affinity.Config
+	inForce   map[string]bool // where the rules stand that requests can come to
 	delegates *istio.Delegates
 	options   IstioOptions
 	found     diag.List
+}
+
+// inForce lists where the rules stand that requests can come to.
+func inForce(c *affinity.Config) map[string]bool {
+	at := map[string]bool{}
+	for _, l := range c.Routes.Listeners {
+		for _, h := range l.Hosts {
+			for _, r := range h.Rules {
+				at[r.Source] = true
+			}
+		}
+	}
+	return at
 }
 
 func (k *istioCheck) add(d diag.Diagnostic) { k.found.Add(d) }
@@ -53,7 +67,12 @@ func (k *istioCheck) add(d diag.Diagnostic) { k.found.Add(d) }
 // gateways checks what says where the filters go.
 func (k *istioCheck) gateways() {
 	if len(workloads(k.set)) == 0 {
-		k.add(diag.Diagnostic{Severity: diag.Error, What: "there is no Gateway with a server for HTTP", Remedy: "give the files with the Gateways and VirtualServices too: their selectors say which pods are to ask Remora"})
+		const what = "there is no Gateway with a server for HTTP"
+		if len(k.set.Gateways) > 0 {
+			k.add(k.set.Gateways[0].At(diag.Error, "spec.servers", what, "add a server with protocol: HTTP, or HTTPS where the gateway terminates TLS: of what it passes on, nobody sees the requests"))
+		} else {
+			k.add(diag.Diagnostic{Severity: diag.Error, What: what, Remedy: "give the files with the Gateways and VirtualServices too: their selectors say which pods are to ask Remora"})
+		}
 	}
 	type use struct {
 		gateway  resource.Object[*networkingv1.Gateway]
@@ -149,8 +168,9 @@ func (k *istioCheck) visibility(o objectAt, exportTo []string) {
 func (k *istioCheck) timeouts(v resource.Object[*networkingv1.VirtualService]) {
 	var without []string
 	for i, rule := range v.Value.Spec.Http {
-		if len(rule.GetRoute()) == 1 && rule.GetTimeout() == nil && rule.GetRetries().GetPerTryTimeout() == nil {
-			without = append(without, fmt.Sprintf("spec.http[%d]", i))
+		field := fmt.Sprintf("spec.http[%d]", i)
+		if len(rule.GetRoute()) == 1 && rule.GetTimeout() == nil && rule.GetRetries().GetPerTryTimeout() == nil && k.inForce[v.Where.Locate(field).String()] {
+			without = append(without, field)
 		}
 	}
 	if len(without) == 0 {

@@ -16,6 +16,7 @@ type gateway struct {
 	object  resource.Object[*networkingv1.Gateway]
 	name    string // namespace/name
 	servers []*server
+	refused bool // some server is: what follows from that is not told
 }
 
 // server is one of a Gateway's servers.
@@ -48,6 +49,8 @@ func (c *compiler) readGateways() []*gateway {
 			}
 			if s := c.readServer(g, fmt.Sprintf("spec.servers[%d]", i), s); s != nil {
 				g.servers = append(g.servers, s)
+			} else {
+				g.refused = true
 			}
 		}
 		out = append(out, g)

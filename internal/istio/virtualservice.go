@@ -250,7 +250,7 @@ func (c *compiler) checkDestinations(o vsObject, r *rule) {
 func (c *compiler) warnUnusedRules(list []*virtualService, gateways []*gateway) {
 	for _, vs := range list {
 		for _, g := range gateways {
-			if slices.Contains(vs.gateways, g.name) && !slices.Contains(vs.reached, g.name) {
+			if !g.refused && slices.Contains(vs.gateways, g.name) && !slices.Contains(vs.reached, g.name) {
 				c.warnUnserved(vs.object, "spec.hosts", "none of the hosts is among those of Gateway "+g.name,
 					"a host of the VirtualService must be a host of a server or fit its wildcard, and the server's namespace/ must be the VirtualService's")
 			}
