@@ -48,7 +48,7 @@ func (g *gatewayFlag) client() (*admin.Client, error) {
 // advise adds to an error of the API what the person at the terminal can do about it.
 func advise(err error) error {
 	if unreachable := (*admin.UnreachableError)(nil); errors.As(err, &unreachable) {
-		return fmt.Errorf("%w\nIs 'remora serve' running there, and not with --admin off? Give the URL of its admin API with --gateway or in %s", err, gatewayVariable)
+		return fmt.Errorf("%w\nIs 'remora serve' or 'remora extproc' running there, and not with --admin off? Give the URL of its admin API with --gateway or in %s", err, gatewayVariable)
 	}
 	return err
 }

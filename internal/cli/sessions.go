@@ -146,6 +146,9 @@ and a new replica on the same address does not have it.`,
 		return asks(cmd, g, func(within context.Context, c *admin.Client) ([]affinity.EndpointView, error) {
 			// Within a bound of its own: when the time for waiting is up, the mark is there.
 			eps, err := c.Drain(within, admin.DrainRequest{Endpoint: args[0], Undo: undo})
+			if err == nil && !undo {
+				err = warnUnready(within, env, c, eps)
+			}
 			if err != nil || !wait {
 				return eps, err
 			}
@@ -155,6 +158,22 @@ and a new replica on the same address does not have it.`,
 		})
 	})
 	return cmd
+}
+
+// warnUnready tells of services that a drain has taken the last ready replica.
+func warnUnready(ctx context.Context, env Env, c *admin.Client, drained []affinity.EndpointView) error {
+	all, err := c.Endpoints(ctx, "")
+	if err != nil {
+		return err
+	}
+	unready := withoutReady(all)
+	for _, ep := range drained {
+		if _, is := unready[ep.Service]; is {
+			delete(unready, ep.Service)
+			fmt.Fprintf(env.Stderr, "warning: %s has no ready replica left for new users; add one, or take the mark back with --undo\n", ep.Service)
+		}
+	}
+	return nil
 }
 
 // untilDrained waits until a replica is empty, and gives what is at its address then.

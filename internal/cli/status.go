@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/remora-proxy/remora/internal/admin"
 	"github.com/remora-proxy/remora/internal/affinity"
+	"github.com/remora-proxy/remora/internal/diag"
 )
 
 // gatewayState is what a gateway tells of itself and of its replicas.
@@ -49,7 +51,8 @@ Where there are several, numbers of sessions and requests are the sums: a user w
 LIVE is the sessions that have not expired, HELD those of them with a request in flight. A drain is over when its replica has
 neither a session nor a request; at its END the sessions that are left move.
 
-Exit status: 0 all gateways have answered and are ready; 1 one has not, or is not.`,
+Exit status: 0 all gateways have answered, are ready, and use the configuration that they were given last, and each service has a ready replica; 1
+otherwise.`,
 		Example: `  remora status
   remora status --kubernetes --namespace remora-system
   remora status --kubernetes -o json`,
@@ -117,7 +120,7 @@ func (o *overview) print(env Env, output outputFlag) error {
 	return nil
 }
 
-// problems are the gateways that do not answer, or are not ready.
+// problems are the gateways that do not answer, are not ready, or have refused their configuration, and the services without a ready replica.
 func (o *overview) problems() []string {
 	var out []string
 	for _, a := range o.Gateways {
@@ -127,6 +130,36 @@ func (o *overview) problems() []string {
 		case !a.Answer.Status.Ready:
 			out = append(out, fmt.Sprintf("%s is not ready: %s", a.Gateway, a.Answer.Status.NotReady))
 		}
+		if a.Answer != nil && refused(&a.Answer.Status) {
+			out = append(out, fmt.Sprintf("%s has refused its configuration, and goes on with the one before:", a.Gateway))
+			out = append(out, refusals(&a.Answer.Status)...)
+		}
+	}
+	closed := withoutReady(o.Endpoints)
+	for _, service := range slices.Sorted(maps.Keys(closed)) {
+		out = append(out, fmt.Sprintf("%s has no ready replica: %s", service, inStates(closed[service])))
+	}
+	return out
+}
+
+// refused reports whether the configuration that was loaded last is not in use.
+func refused(st *admin.Status) bool {
+	return !st.Config.LastLoad.Applied && !st.Config.LastLoad.At.IsZero()
+}
+
+// maxRefusals bounds the findings that are printed of a configuration that was refused.
+const maxRefusals = 10
+
+// refusals are the errors for which it was.
+func refusals(st *admin.Status) []string {
+	var out []string
+	for _, d := range st.Config.LastLoad.Diagnostics {
+		if d.Severity == "error" {
+			out = append(out, diag.Diagnostic{Pos: diag.Position{File: d.File, Line: d.Line}, Object: d.Object, Field: d.Field, What: d.What, Remedy: d.Remedy}.String())
+		}
+	}
+	if n := len(out) - maxRefusals; n > 0 {
+		out = append(out[:maxRefusals], fmt.Sprintf("and %s more: remora status -o json has them", counted(n, "error")))
 	}
 	return out
 }
@@ -151,7 +184,7 @@ func (o *overview) printTables(env Env) error {
 		}
 		gateways = append(gateways, []string{
 			a.Gateway, st.Version, map[bool]string{true: "ready", false: "not ready"}[st.Ready], age(st.Now.Sub(st.StartedAt)),
-			strconv.Itoa(st.Config.Routes), strconv.Itoa(st.Config.Services), strconv.Itoa(st.Config.Endpoints), strconv.Itoa(live), concerns(st),
+			strconv.Itoa(st.Config.Routes), strconv.Itoa(st.Config.Services), strconv.Itoa(st.Config.Endpoints), strconv.Itoa(live), concerns(a.Answer),
 		})
 	}
 	if len(o.Gateways) > 1 {
@@ -190,9 +223,13 @@ func (o *overview) printTables(env Env) error {
 }
 
 // concerns says shortly what is to be looked at in a gateway's status.
-func concerns(st *admin.Status) string {
+func concerns(state *gatewayState) string {
+	st := &state.Status
 	var out []string
-	if !st.Config.LastLoad.Applied && !st.Config.LastLoad.At.IsZero() {
+	if n := len(withoutReady(state.Endpoints)); n > 0 {
+		out = append(out, counted(n, "service")+" without a ready replica")
+	}
+	if refused(st) {
 		out = append(out, "configuration refused")
 	}
 	errs, warnings := 0, 0

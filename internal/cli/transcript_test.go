@@ -36,7 +36,8 @@ func TestMain(m *testing.M) {
 // output as it is, standard error behind "! ", and "exit N" when that is not 0. The archive's files are in the folder that
 // the commands run in. "$ gateway FILE" makes a gateway with the configuration in FILE, which later commands reach through
 // REMORA_GATEWAY; "$ request …" takes the flags of explain and lets it decide such a request, "$ hold …" does so and keeps it
-// in flight; "$ pass DURATION" lets time go by. Lines that begin with "#" say what the next lines show.
+// in flight; "$ pass DURATION" lets time go by, "$ unready WHY" says that the gateway is not
+// ready, or without WHY that it is, and "$ refuse FILE" has it refuse the configuration in FILE. Lines that begin with "#" say what the next lines show.
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.transcript")
 	must(t, err)
@@ -112,6 +113,8 @@ func (p *player) run(args []string) {
 		p.gateway = newPaperGateway(p.t, args[1])
 	case "request", "hold":
 		p.request(args[1:], args[0] == "hold")
+	case "refuse":
+		p.gateway.refuse(args[1])
 	case "unready":
 		p.gateway.notReady = strings.Join(args[1:], " ")
 	case "pass":
@@ -180,7 +183,8 @@ type paperGateway struct {
 	server *httptest.Server
 	time   time.Time
 
-	notReady string // why it is not
+	notReady string           // why it is not
+	lastLoad admin.LoadStatus // that was refused
 }
 
 func newPaperGateway(t *testing.T, file string) *paperGateway {
@@ -196,6 +200,7 @@ func newPaperGateway(t *testing.T, file string) *paperGateway {
 		Engine: engine, Metrics: prometheus.NewRegistry(), Now: now,
 		Status: func() admin.Status {
 			st := admin.Status{Version: "v0.0.0-test", Now: g.time, StartedAt: began, Ready: g.notReady == "", NotReady: g.notReady}
+			st.Config.LastLoad = g.lastLoad
 			st.Config.Routes, st.Config.Services, st.Config.Endpoints = loaded.Routes, loaded.Services, loaded.Endpoints
 			return st
 		},
@@ -203,6 +208,14 @@ func newPaperGateway(t *testing.T, file string) *paperGateway {
 	}).Handler())
 	t.Cleanup(g.server.Close)
 	return g
+}
+
+// refuse loads a file that is refused.
+func (g *paperGateway) refuse(file string) {
+	g.lastLoad = admin.LoadStatus{At: g.time}
+	for _, d := range app.Load([]string{file}, nil).Diagnostics {
+		g.lastLoad.Diagnostics = append(g.lastLoad.Diagnostics, admin.Diagnostic{Severity: "error", File: d.Pos.File, Line: d.Pos.Line, Object: d.Object, Field: d.Field, What: d.What, Remedy: d.Remedy})
+	}
 }
 
 // decide is what a front door does with a request.
