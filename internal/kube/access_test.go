@@ -132,7 +132,8 @@ func testGatewaysInPods(t *testing.T, c *kubetest.Cluster) {
 	status = remora("status")
 	status.line("DRAINING", "END")
 	status.line("backend-1-a", "3     0")
-	status.ends(0)
+	status.line("backend-1.default.svc.cluster.local:8080 has no ready replica: 1 draining")
+	status.ends(1)
 	remora("sessions", "drain", "backend-1-a", "--undo").ends(0)
 
 	t.Log("what cannot be reached is said, with what to do")

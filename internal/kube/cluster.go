@@ -39,6 +39,7 @@ type Cluster struct {
 	turned   chan struct{} // holds a token while Health has changed
 	unsynced atomic.Int32  // sources that have no objects yet
 	synced   chan struct{}
+	silent   atomic.Int32 // sources that the API server does not answer at all
 }
 
 func (c *Cluster) addSources() (err error) {

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -84,7 +85,15 @@ func explain(err error, rule rbacv1.PolicyRule, namespace string) error {
 			strings.Join(rule.Verbs, " and "), rule.Resources[0], where, role, rule.APIGroups[0], rule.Resources[0], strings.Join(rule.Verbs, ", "), err)
 	case apierrors.IsUnauthorized(err):
 		return fmt.Errorf("the API server does not accept the credentials; renew those of the kubeconfig: %w", err)
+	case !answered(err):
+		return fmt.Errorf("the API server does not answer; see that it runs, and that the kubeconfig and its context are those of the cluster that is meant: %w", err)
 	default:
 		return err
 	}
+}
+
+// answered reports whether an error is the API server's own, and not one of the way to it.
+func answered(err error) bool {
+	var status apierrors.APIStatus
+	return errors.As(err, &status)
 }

@@ -293,7 +293,7 @@ func testServerGoesAway(t *testing.T, c *kubetest.Cluster) {
 	g.hit("user", "backend-1")
 
 	c.StopServer()
-	g.line("the API server does not answer as it should")
+	g.line("the API server does not answer; what is known of the cluster stays in use")
 	if r := g.hit("user", "backend-1"); r.status != http.StatusOK || r.Visits != 2 {
 		t.Errorf("without the API server, a user gets %d, visit %d", r.status, r.Visits)
 	}
@@ -307,7 +307,7 @@ func testServerGoesAway(t *testing.T, c *kubetest.Cluster) {
 
 	c.StartServer(t)
 	for !g.status().Cluster.Watching {
-		g.line("a kind is watched again")
+		g.line("the API server answers again")
 	}
 	replica(t, "backend-1", "backend-1-b", "10.244.1.2")
 	c.Apply(t, slice("backend-1", a, endpoint{"10.244.1.2", "backend-1-b", "uid-b", ready}))

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -39,6 +40,7 @@ type source struct {
 	missing   bool // the API server does not have the kind
 	failure   error
 	since     time.Time // of the failure
+	silent    bool      // the failure is that no answer came at all
 	// unwatchable: the failure is that of a watch
 	unwatchable bool
 	events      uint64
@@ -128,19 +130,40 @@ func (s *source) note(err error, watch bool) {
 		if first {
 			s.since = time.Now()
 			s.cluster.turn()
-			s.cluster.log.Warn("the API server does not answer as it should; what is known of the kind stays in use",
-				"kind", s.kind.name, "namespace", s.namespace, "error", s.failure)
+			s.sayFailure(answered(err))
 		}
 	}
 }
 
+// sayFailure logs a failure that has begun. A server that does not answer at all fails all kinds, and is told of once. The caller holds s.mu.
+func (s *source) sayFailure(answered bool) {
+	level, what, effect := slog.LevelWarn, "the API server does not answer as it should", "what is known of the kind stays in use"
+	if s.silent = !answered; s.silent {
+		what, effect = "the API server does not answer", "what is known of the cluster stays in use"
+		if s.cluster.silent.Add(1) > 1 {
+			level = slog.LevelDebug
+		}
+	}
+	if !s.synced {
+		effect = "there is no configuration before it does"
+	}
+	s.cluster.log.Log(context.Background(), level, what+"; "+effect, "kind", s.kind.name, "namespace", s.namespace, "error", s.failure)
+}
+
 // recover ends a failure. The caller holds s.mu.
 func (s *source) recover() {
-	if s.failure != nil {
-		s.failure = nil
-		s.cluster.turn()
-		s.cluster.log.Info("a kind is watched again", "kind", s.kind.name, "namespace", s.namespace)
+	if s.failure == nil {
+		return
 	}
+	s.failure = nil
+	s.cluster.turn()
+	level, what := slog.LevelInfo, "a kind is watched again"
+	if s.silent {
+		if what = "the API server answers again"; s.cluster.silent.Add(-1) > 0 {
+			level = slog.LevelDebug
+		}
+	}
+	s.cluster.log.Log(context.Background(), level, what, "kind", s.kind.name, "namespace", s.namespace)
 }
 
 // Add implements cache.ReflectorStore.

@@ -3,7 +3,11 @@ package kube_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"net"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -177,4 +181,53 @@ func TestAClusterThatIsNotThere(t *testing.T) {
 	if _, err := kube.Connect(kube.Options{Namespaces: []string{"a", "B"}, Decode: config.Decode}); err == nil || !strings.Contains(err.Error(), `"B" is not the name of a namespace`) {
 		t.Errorf("a wrong namespace gives %v", err)
 	}
+}
+
+// TestAServerThatDoesNotAnswerIsToldOfOnce has a kubeconfig with an address where nothing listens.
+func TestAServerThatDoesNotAnswerIsToldOfOnce(t *testing.T) {
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	must(t, closed.Close())
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	must(t, os.WriteFile(path, fmt.Appendf(nil, `{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: c, user: u}}],
+		clusters: [{name: c, cluster: {server: "http://%s"}}], users: [{name: u, user: {token: t}}]}`, closed.Addr()), 0o600))
+	var log lines
+	cluster, err := kube.Connect(kube.Options{Kubeconfig: path, Decode: config.Decode, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	must(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		cluster.Run(ctx)
+	}()
+	for failed := false; !failed; {
+		<-cluster.Turns()
+		failed = !slices.ContainsFunc(cluster.Health().Kinds, func(k kube.KindHealth) bool { return k.Failure == nil })
+	}
+	if failure := cluster.Health().Failure.Error(); !strings.Contains(failure, "the API server does not answer; see that it runs, and that the kubeconfig and its context are those") {
+		t.Errorf("the failure is %s", failure)
+	}
+	cancel()
+	<-ended
+	if said := log.String(); strings.Count(said, "\n") != 1 || !strings.Contains(said, "the API server does not answer; there is no configuration before it does") {
+		t.Errorf("the log says\n%s", said)
+	}
+}
+
+// lines is a log that several goroutines write.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
