@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/remora-proxy/remora/internal/admin"
 	"github.com/remora-proxy/remora/internal/affinity"
 	"github.com/remora-proxy/remora/internal/config"
+	"github.com/remora-proxy/remora/internal/diag"
 	"github.com/remora-proxy/remora/internal/session"
 )
 
@@ -126,7 +128,11 @@ func explainOnPaper(ctx context.Context, version string, env Env, source *source
 	if err != nil {
 		return nil, err
 	}
-	printDiagnostics(env.Stderr, loaded.Diagnostics)
+	// Who asks about one request, again and again, has seen the warnings.
+	printDiagnostics(env.Stderr, slices.DeleteFunc(slices.Clone(loaded.Diagnostics), func(d diag.Diagnostic) bool { return d.Severity == diag.Warning }))
+	if found := countFindings(loaded.Diagnostics); found.warnings > 0 {
+		fmt.Fprintf(env.Stderr, "the configuration has %s: remora validate lists them\n", counted(found.warnings, "warning"))
+	}
 	if loaded.Snapshot == nil {
 		return nil, fmt.Errorf("%w%s", errInvalid, istioHint(loaded.Diagnostics))
 	}
