@@ -168,7 +168,7 @@ func (l *Loaded) count(c *affinity.Config) {
 // protectedHeaders are the headers that decisions look at: a client must not be able to have one of them removed on the way
 // to the replica by naming it in Connection.
 func protectedHeaders(c *affinity.Config) []string {
-	names := []string{"cookie"}
+	names := append(c.Routes.Headers(), "cookie")
 	for _, l := range c.Listeners {
 		for _, p := range l.Promote {
 			names = append(names, p.Header)
@@ -177,17 +177,6 @@ func protectedHeaders(c *affinity.Config) []string {
 	for i := range c.Services {
 		if names = append(names, c.Services[i].SessionHeader); c.Services[i].Key.Kind == affinity.HeaderKey {
 			names = append(names, c.Services[i].Key.Name)
-		}
-	}
-	for _, l := range c.Routes.Listeners {
-		for _, h := range l.Hosts {
-			for _, r := range h.Rules {
-				for _, m := range r.Matches {
-					for _, n := range slices.Concat(m.Headers, m.WithoutHeaders) {
-						names = append(names, n.Name)
-					}
-				}
-			}
 		}
 	}
 	slices.Sort(names)

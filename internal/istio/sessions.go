@@ -18,7 +18,10 @@ func (c *compiler) warnWithoutSessions() {
 	names := map[*service][]string{} // its ports and subsets
 	for i := range c.config.Services {
 		if s, of := &c.config.Services[i], c.routed[i].service; of != nil && s.Missing == "" && s.Key.Kind == affinity.NoKey {
-			keyless, names[of] = appendOnce(keyless, of), append(names[of], s.Name)
+			if names[of] == nil {
+				keyless = append(keyless, of)
+			}
+			names[of] = append(names[of], s.Name)
 		}
 	}
 	for _, s := range keyless {
@@ -31,7 +34,7 @@ func (c *compiler) warnWithoutSessions() {
 			continue // told already: it has no effect at all
 		}
 		for i, f := range p.Value.Spec.Promote {
-			if !looked[strings.ToLower(f.Header)] {
+			if !slices.Contains(looked, strings.ToLower(f.Header)) {
 				c.warnAt(p, fmt.Sprintf("spec.promote[%d].header", i), fmt.Sprintf("no route and no key looks at the header %s: the field %s has no effect but that the replica sees it", f.Header, f.Field),
 					"match on the header in a VirtualService or HTTPRoute, or name it in the key of an AffinityPolicy or a DestinationRule's consistentHash")
 			}
@@ -40,23 +43,12 @@ func (c *compiler) warnWithoutSessions() {
 }
 
 // lookedAt is the headers, in lower case, that decisions depend on: those of routes and of keys.
-func (c *compiler) lookedAt() map[string]bool {
-	looked := map[string]bool{}
+func (c *compiler) lookedAt() []string {
+	names := c.config.Routes.Headers()
 	for i := range c.config.Services {
 		if key := c.config.Services[i].Key; key.Kind == affinity.HeaderKey {
-			looked[key.Name] = true
+			names = append(names, key.Name)
 		}
 	}
-	for _, l := range c.config.Routes.Listeners {
-		for _, h := range l.Hosts {
-			for _, r := range h.Rules {
-				for _, m := range r.Matches {
-					for _, n := range slices.Concat(m.Headers, m.WithoutHeaders) {
-						looked[n.Name] = true
-					}
-				}
-			}
-		}
-	}
-	return looked
+	return names
 }

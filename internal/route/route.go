@@ -4,7 +4,10 @@
 // session and no proxy.
 package route
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // Request is a front door's view of a request: what routes, keys and promotion can see. The strings may alias a buffer of the
 // front door; nothing keeps them after the call.
@@ -39,6 +42,24 @@ func (r *Request) Header(name string) (value string, n int) {
 
 // Config is what a Table is compiled from.
 type Config struct{ Listeners []Listener }
+
+// Headers lists the headers that some match looks at, in the order of their names, each once.
+func (c *Config) Headers() []string {
+	var names []string
+	for _, l := range c.Listeners {
+		for _, h := range l.Hosts {
+			for _, r := range h.Rules {
+				for _, m := range r.Matches {
+					for _, n := range slices.Concat(m.Headers, m.WithoutHeaders) {
+						names = append(names, n.Name)
+					}
+				}
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
 
 // Listener is what arrives at one port. Ports are unique.
 type Listener struct {
