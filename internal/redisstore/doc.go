@@ -12,14 +12,16 @@
 //	drained             a hash: the endpoints that operators have drained
 //	news                no key, but the channel in which gateways tell each other
 //
-// A key with a time to live for each session would cost more than 100 bytes each; the entry of a hash costs 50 to 85. In return entries
-// do not expire by themselves: Count removes those that have ended, and a hash that nobody renews vanishes a minute after the last of its
-// sessions has ended. Users' names, addresses and bodies are nowhere in it; of endpoints there is a number, and of those that are drained the address.
+// A key with a time to live for each session would cost more than 100 bytes each; the entry of a hash costs 41 of them with 100,000 sessions
+// and more, and 89 with 10,000 (make bench-store). In return entries do not expire by themselves: Count removes those that have ended, and a
+// hash that nobody renews vanishes a minute after the last of its sessions has ended. Users' names, addresses and bodies are nowhere in it;
+// of endpoints there is a number, and of those that are drained the address.
 //
 // # How it is agreed
 //
 // What changes sessions is a Lua script (scripts/), of keys that a cluster has in one slot: it is carried out as a whole or not at all, and
-// publishes the news of a move in the same step. Scripts are called by their hash, in one round trip, and sent again to a server that does not have them.
+// publishes the news of a move in the same step. Scripts are called by their hash, in one round trip, and sent again to a server that does
+// not have them.
 //
 // All times in the store are of its own clock. A gateway measures what its clock is off, and converts; so gateways' clocks need not agree,
 // but those of a cluster's servers, or of a master and its replicas, do: Redis itself replicates points in time. A script judges a call by the

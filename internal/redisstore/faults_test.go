@@ -285,6 +285,16 @@ func (b *lockedBuffer) String() string {
 	return b.b.String()
 }
 
+func TestAServerThatThrowsSessionsAwayIsWarnedOf(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{Args: []string{"--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru"}})
+	var log lockedBuffer
+	open(t, redisstore.Options{URL: server.URL(), Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if text := log.String(); !strings.Contains(text, "noeviction") || !strings.Contains(text, "volatile-lru") {
+		t.Errorf("the log says %q", text)
+	}
+}
+
 func TestAPasswordIsReadAgainFromItsFile(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})

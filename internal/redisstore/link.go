@@ -64,12 +64,27 @@ func (s *Store) use() (used bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	s.warnOfEviction(client)
 	s.link.Store(&link{client})
 	defer s.link.Store(nil)
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
 	s.done.Go(func() { s.listen(ctx, client) })
 	return true, s.watch(client)
+}
+
+// warnOfEviction says so where a server throws keys away when its memory is used up: a bucket of sessions at a time.
+func (s *Store) warnOfEviction(client rueidis.Client) {
+	for name, node := range client.Nodes() {
+		info, err := doWithin(s, node, patience, func(ctx context.Context, node rueidis.Client) (string, error) {
+			return node.Do(ctx, node.B().Info().Section("memory").Build()).ToString()
+		})
+		policy := infoField(info, "maxmemory_policy")
+		if err == nil && policy != "" && policy != "noeviction" && infoField(info, "maxmemory") != "0" {
+			s.options.Log.Warn("the store throws sessions away when its memory is used up; set its maxmemory-policy to noeviction",
+				"store", s.location.name, "server", name, "maxmemory-policy", policy)
+		}
+	}
 }
 
 // watch reads the store's clock and makes sure of what was agreed on, again and again. It returns when the server refuses that (the password was

@@ -150,13 +150,16 @@ func (s *Store) Lost() uint64 { return s.lost.Load() }
 func (s *Store) Ready(ctx context.Context) error {
 	select {
 	case <-s.ready:
-		return nil
 	case <-ctx.Done():
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return fmt.Errorf("%w: %s: %w", ErrUnreachable, s.location.name, s.problem)
 	case <-s.ctx.Done():
-		return context.Cause(s.ctx)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.ready:
+		return nil
+	default:
+		return fmt.Errorf("%w: %s: %w", ErrUnreachable, s.location.name, s.problem)
 	}
 }
 

@@ -52,9 +52,12 @@ type Server struct {
 // Start runs a server until the test has ended.
 func Start(t testing.TB, o Options) *Server {
 	t.Helper()
-	s := prepare(t, o)
-	s.run()
-	return s
+	for {
+		s := prepare(t, o)
+		if s.run() {
+			return s
+		}
+	}
 }
 
 // prepare chooses the server's port.
@@ -116,8 +119,8 @@ func (s *Server) args() []string {
 	return append(args, s.options.Args...)
 }
 
-// run starts the program, and waits until it answers.
-func (s *Server) run() {
+// run starts the program, and waits until it answers. It reports false when another program has taken the port meanwhile.
+func (s *Server) run() (ok bool) {
 	s.t.Helper()
 	cmd := exec.Command(Binary(s.t), s.args()...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // signals to the test's terminal are not for it
@@ -139,12 +142,21 @@ func (s *Server) run() {
 	s.Eventually("it answers", func() error {
 		select {
 		case <-ended:
-			s.t.Fatalf("redis-server has ended:\n%s", s.Log())
+			return nil
 		default:
 		}
 		_, err := s.Try("PING")
 		return err
 	})
+	select {
+	case <-ended:
+		if strings.Contains(s.Log(), "Address already in use") {
+			return false
+		}
+		s.t.Fatalf("redis-server has ended:\n%s", s.Log())
+	default:
+	}
+	return true
 }
 
 // keep keeps what the server prints.
@@ -213,7 +225,9 @@ func (s *Server) Kill() {
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.Kill()
-	s.run()
+	if !s.run() {
+		s.t.Fatalf("another program listens at %s now", s.Addr)
+	}
 }
 
 // Full says whether the server's memory is used up: it is allowed a byte, or any number.

@@ -102,7 +102,9 @@ func (s *Server) Sentinel(name string, replica *Server) *Sentinel {
 		s.t.Fatal(err)
 	}
 	sentinel.options.Args = []string{"--sentinel"}
-	sentinel.run()
+	if !sentinel.run() {
+		s.t.Fatalf("another program listens at %s now", sentinel.Addr)
+	}
 	_, port, _ = net.SplitHostPort(replica.Addr)
 	sentinel.Eventually("the sentinel knows the replica", func() error {
 		known := sentinel.Do("SENTINEL", "REPLICAS", name)
