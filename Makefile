@@ -1,7 +1,7 @@
 # Everything runs with Go and make. Only `make test` (a C compiler for the race detector, Python's pip for Envoy, buildah and a registry
 # for the image, Redis) and `make bench` (the proxies to compare with) install Debian packages, and only those that are missing.
 .DEFAULT_GOAL := build
-.PHONY: build metrics-adapter image-metrics-adapter image push program-for-image test test-image test-kubernetes envoy helm controlplane generate generated lint vet fmt demo demo-envoy bench bench-core bench-processor bench-store fuzz clean help
+.PHONY: build metrics-adapter image-metrics-adapter image push program-for-image test test-image test-kubernetes envoy helm controlplane generate generated lint vet fmt demo demo-envoy bench bench-core bench-processor bench-store bench-sharing fuzz clean help
 
 GO       ?= go
 ARGS     ?=
@@ -126,6 +126,11 @@ bench: build ## compare with HAProxy, nginx and Envoy (bench/README.md); ARGS='-
 
 bench-processor: build ## remora extproc by itself, with few and many routes, and two of them at 10,000 requests/s for a minute
 	$(GO) run ./bench/processor $(ARGS)
+
+bench-sharing: build ## what it costs gateways to share their sessions in a Redis
+	@bench/install
+	@tools/apt-install redis-server=redis-server
+	$(GO) run ./bench/sharing $(ARGS)
 
 bench-core: ## the Go benchmarks of the decision core and of the processor
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/fields ./internal/session/... ./internal/placement ./internal/route ./internal/affinity ./internal/extproc/...

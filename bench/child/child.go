@@ -70,6 +70,11 @@ func (p *Child) Stop() {
 	syscall.Kill(-p.pid, syscall.SIGKILL) //nolint:errcheck // it should have ended
 }
 
+// Signal sends a signal to the child and everything in its process group.
+func (p *Child) Signal(s syscall.Signal) {
+	syscall.Kill(-p.pid, s) //nolint:errcheck // it may have ended by itself
+}
+
 // AwaitListening waits until the child takes connections at addr.
 func (p *Child) AwaitListening(addr netip.AddrPort) error {
 	return p.await("did not listen on "+addr.String(), func() bool {

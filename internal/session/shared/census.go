@@ -2,6 +2,7 @@ package shared
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/remora-proxy/remora/internal/session"
 )
@@ -21,8 +22,12 @@ type pass struct {
 	counted map[Identity]int
 }
 
-// A walk visits as many sessions as the store can count with some hundredths of its time: sessionsASecond. It takes a second at least.
-const sessionsASecond = 200_000
+// A walk takes leastWalk, or as long as the store needs to count all sessions with some hundredths of its time: sessionsASecond. It asks the
+// store some thousand times however few there are, which is why it is not faster.
+const (
+	leastWalk       = 5 * time.Second
+	sessionsASecond = 200_000
+)
 
 // Count counts a part of the store's sessions if this gateway is the one to do so, and tells the others when it has been through. To be
 // called every Options.Interval, by one goroutine.
@@ -59,7 +64,7 @@ func (s *Store) Count(now session.Instant) {
 
 // partsAtOnce is how many parts one call of Count visits.
 func (s *Store) partsAtOnce() int {
-	seconds := max(1, float64(s.census.total.Load())/sessionsASecond)
+	seconds := max(leastWalk.Seconds(), float64(s.census.total.Load())/sessionsASecond)
 	return max(1, int(float64(s.census.pass.parts)*s.o.Interval.Seconds()/seconds))
 }
 
