@@ -15,6 +15,8 @@ type stats struct {
 	misuses        atomic.Uint64
 	reports        atomic.Uint64
 	uselessReports atomic.Uint64
+	waited         atomic.Uint64
+	alone          atomic.Uint64
 	problems       []atomic.Uint64 // by problem.Index
 
 	panics        atomic.Uint64
@@ -30,6 +32,8 @@ var (
 	problemsDesc = describe("problems_total", "Requests that Envoy was told to answer with a problem, by its code.", "code")
 	reportsDesc  = describe("reports_total", "Requests that Envoy said it had not served with the endpoint picked.")
 	uselessDesc  = describe("reports_useless_total", "Those of them that nothing could be done with: without metadata of Remora's, or about a service that is not configured any more.")
+	waitedDesc   = describe("decisions_waited_total", "Times that a decision or a report waited for the session store that gateways share.")
+	aloneDesc    = describe("decisions_alone_total", "Times that a decision or a report did not ask that store because as many as may waited for it.")
 	misusesDesc  = describe("misconfigured_streams_total", "Streams refused because the Envoy is not configured as it must be; the log has the first one.")
 	panicsDesc   = describe("panics_total", "Requests that ended by a fault in Remora itself; the log has the stack.")
 	refusedDesc  = describe("refused_connections_total", "Connections of Envoys, or of others, that were closed at once: the TLS handshake failed, or there were too many; the log has one a minute.")
@@ -41,7 +45,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 
 // Describe implements prometheus.Collector.
 func (s *Server) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{streamsDesc, decidedDesc, problemsDesc, reportsDesc, uselessDesc, misusesDesc, refusedDesc, panicsDesc} {
+	for _, d := range []*prometheus.Desc{streamsDesc, decidedDesc, problemsDesc, reportsDesc, uselessDesc, waitedDesc, aloneDesc, misusesDesc, refusedDesc, panicsDesc} {
 		ch <- d
 	}
 }
@@ -52,6 +56,8 @@ func (s *Server) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(decidedDesc, prometheus.CounterValue, float64(s.stats.decided.Load()))
 	ch <- prometheus.MustNewConstMetric(reportsDesc, prometheus.CounterValue, float64(s.stats.reports.Load()))
 	ch <- prometheus.MustNewConstMetric(uselessDesc, prometheus.CounterValue, float64(s.stats.uselessReports.Load()))
+	ch <- prometheus.MustNewConstMetric(waitedDesc, prometheus.CounterValue, float64(s.stats.waited.Load()))
+	ch <- prometheus.MustNewConstMetric(aloneDesc, prometheus.CounterValue, float64(s.stats.alone.Load()))
 	ch <- prometheus.MustNewConstMetric(misusesDesc, prometheus.CounterValue, float64(s.stats.misuses.Load()))
 	ch <- prometheus.MustNewConstMetric(panicsDesc, prometheus.CounterValue, float64(s.stats.panics.Load()))
 	ch <- prometheus.MustNewConstMetric(refusedDesc, prometheus.CounterValue, float64(s.stats.refused.Load()))

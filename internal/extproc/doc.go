@@ -16,6 +16,7 @@
 //	picker.go    what an endpoint picker says and hears besides
 //	request.go   the engine's view of the request that Envoy describes
 //	reply.go     what Envoy is told: header mutations, or an answer of Remora's own
+//	wait.go      decisions that wait for a store that gateways share
 //	served.go    what Envoy tells of requests that it did not serve as decided
 //
 // # What Envoy is told

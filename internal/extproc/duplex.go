@@ -14,10 +14,7 @@ func (x *exchange) requestPiece(piece []byte, end bool) {
 	case len(x.held)+len(piece) > x.plan.MaxBody:
 		held := x.held
 		x.held = nil
-		if x.tooLarge(passPicked); !x.refused {
-			x.echo(wire.RequestBody, held, false)
-			x.echo(wire.RequestBody, piece, end)
-		}
+		x.tooLarge(passPicked, rest{held: held, piece: piece, end: end})
 	case !x.hold(len(piece)):
 		x.refuse(noRoom)
 	default:
@@ -33,15 +30,32 @@ func (x *exchange) hold(n int) bool {
 	return x.s.held.Add(int64(n)) <= x.s.maxHeld
 }
 
-// bodyEnded decides with the body that is held, and gives it back. end says that no trailers follow.
+// bodyEnded decides with the body that is held, and gives it back. end says that no trailers follow: otherwise they are the message that is
+// being answered.
 func (x *exchange) bodyEnded(end bool) {
 	body := x.held
 	x.held = nil
-	if x.read(body, passPicked); !x.refused {
-		x.echo(wire.RequestBody, body, end)
+	x.read(body, passPicked, rest{held: body, end: end, trailers: !end})
+}
+
+// rest is what goes back behind a decision, in this order.
+type rest struct {
+	held, piece []byte // of the body
+	end         bool   // with them the request ends
+	trailers    bool   // those of x.in
+}
+
+// giveBack gives back what was waiting for the decision.
+func (x *exchange) giveBack(r rest) {
+	x.echo(wire.RequestBody, r.held, r.end && len(r.piece) == 0)
+	if len(r.piece) > 0 {
+		x.echo(wire.RequestBody, r.piece, r.end)
 	}
-	if cap(body) <= maxKept {
-		x.held = body[:0]
+	if r.trailers {
+		x.passTrailers()
+	}
+	if cap(r.held) > 0 && cap(r.held) <= maxKept {
+		x.held = r.held[:0]
 	}
 }
 

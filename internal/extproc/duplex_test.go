@@ -211,9 +211,12 @@ func TestBodiesInPieces(t *testing.T) {
 		{"trailers without headers", []*extprocv3.ProcessingRequest{trailers()}, []string{"FailedPrecondition"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			stream := &fakeStream{in: c.say}
-			if got := stream.lines(newServer(t, newEngine(t))); !slices.Equal(got, c.want) {
-				t.Errorf("got\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(c.want, "\n\t"))
+			// The second engine has a store that it has to wait for.
+			for _, e := range []*affinity.Engine{newEngine(t), engineOn(t, doortest.NewStore(t), twoBackends())} {
+				stream := &fakeStream{in: c.say}
+				if got := stream.lines(newServer(t, e)); !slices.Equal(got, c.want) {
+					t.Errorf("got\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(c.want, "\n\t"))
+				}
 			}
 		})
 	}

@@ -71,7 +71,12 @@ func (d *door) now() session.Instant { return session.Instant(d.clock.Load()) }
 // newDoor starts them. change changes Envoy's configuration, where a test needs another one.
 func newDoor(t *testing.T, c affinity.Config, change ...string) *door {
 	t.Helper()
-	d := &door{engine: affinity.New(affinity.Options{Store: session.NewTable(session.Options{})})}
+	return newDoorOn(t, session.NewTable(session.Options{}), c, change...)
+}
+
+func newDoorOn(t *testing.T, store session.Store, c affinity.Config, change ...string) *door {
+	t.Helper()
+	d := &door{engine: affinity.New(affinity.Options{Store: store})}
 	d.clock.Store(int64(session.InstantOf(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))))
 	d.apply(t, c)
 	text := configure(t, &c, serve(t, extproc.Config{Engine: d.engine, Now: d.now}))

@@ -12,6 +12,7 @@ import (
 	"github.com/remora-proxy/remora/internal/extproc/wire"
 	"github.com/remora-proxy/remora/internal/fields"
 	"github.com/remora-proxy/remora/internal/problem"
+	"github.com/remora-proxy/remora/internal/session"
 )
 
 // exchange is one request, and the handler of its stream: Plan, wait for the body, Decide, and Release exactly once. It is used again for
@@ -35,6 +36,8 @@ type exchange struct {
 
 	in        wire.Request  // the message that is answered
 	first     []byte        // the stream's first message, which view aliases until the decision
+	last      []byte        // the one that is answered, where that is another and nothing is decided: the answer may have to wait
+	later     later         // the rest of that answer
 	held      []byte        // of a body in pieces, until it has been decided
 	heldBytes int64         // as Server.held counts them
 	reply     wire.Response // the answer that is made
@@ -89,18 +92,18 @@ func (x *exchange) begin(s *Server, port uint16, call rpc.Call) {
 
 // Message takes a message of Envoy's and appends the answers to it.
 func (x *exchange) Message(m, to []byte) ([]byte, error) {
-	x.out = to
-	err := x.s.guarded(func() error { return x.take(m) })
-	to, x.out = x.out, nil
-	x.in.Clear() // the request may go on for long, and this may be a large body
-	return to, err
+	return x.answering(to, func() error { return x.take(m) })
 }
 
 // take answers a message.
 func (x *exchange) take(m []byte) error {
-	if !x.begun {
+	switch {
+	case !x.begun:
 		x.first = append(x.first[:0], m...)
 		m = x.first
+	case x.plan.Spec != nil:
+		x.last = append(x.last[:0], m...)
+		m = x.last
 	}
 	if x.in.Read(m) != nil {
 		return errBad
@@ -130,15 +133,14 @@ func (x *exchange) end() (isWhole bool) {
 	s.stats.streams.Add(-1)
 	x.forget()
 	err := s.guarded(func() error {
-		if x.decided {
-			s.engine.Release(&x.dec, s.now())
-		}
+		s.engine.Release(&x.dec, s.now()) // also one that was waited for, and of which Envoy was not told any more
 		return nil
 	})
-	if err != nil {
+	if err != nil || x.later.fault != nil {
 		return false
 	}
-	x.s, x.modes = nil, modes{}
+	x.s, x.modes, x.later, x.last = nil, modes{}, later{}, x.last[:0]
+	x.in.Clear()
 	x.begun, x.reported, x.refused, x.decided = false, false, false, false
 	x.dec = affinity.Decision{Promoted: x.dec.Promoted}
 	return true
@@ -216,7 +218,6 @@ func (x *exchange) hear() error {
 		}
 	case wire.ResponseHeaders:
 		x.servedBy()
-		x.responseHeaders()
 		return nil
 	case wire.ResponseBody:
 		if x.modes.response == wire.FullDuplexStreamed {
@@ -269,9 +270,9 @@ func (x *exchange) headers() error {
 		return errBodyMode
 	}
 	if isDuplex {
-		x.decide(passPicked)
+		x.decide(passPicked, rest{})
 	} else {
-		x.decide(passHeaders)
+		x.decide(passHeaders, rest{})
 	}
 	return nil
 }
@@ -285,9 +286,9 @@ func (x *exchange) requestBody() {
 	case x.plan.Spec == nil: // already decided: allow_mode_override is off, so the body came nevertheless
 		x.pass(wire.RequestBody)
 	case len(body) > x.plan.MaxBody:
-		x.tooLarge(passBody)
+		x.tooLarge(passBody, rest{})
 	default:
-		x.read(body, passBody)
+		x.read(body, passBody, rest{})
 	}
 }
 
@@ -295,18 +296,16 @@ func (x *exchange) requestBody() {
 func (x *exchange) requestTrailers() {
 	switch {
 	case x.plan.Spec == nil:
+		x.passTrailers()
 	case x.modes.request == wire.FullDuplexStreamed:
 		x.bodyEnded(false)
 	default: // the body is empty: Envoy does not send it, and with the trailers no headers can be set any more
 		x.refuse(onlyTrailers)
 	}
-	if !x.refused {
-		x.passTrailers()
-	}
 }
 
 // read reads the whole body and decides.
-func (x *exchange) read(body []byte, how passing) {
+func (x *exchange) read(body []byte, how passing, behind rest) {
 	x.scan.Reset(x.plan.Spec)
 	err := x.scan.Write(body)
 	if err == nil {
@@ -317,18 +316,35 @@ func (x *exchange) read(body []byte, how passing) {
 		return
 	}
 	x.view.BodyState, x.view.Body = affinity.BodyRead, &x.scan
-	x.decide(how)
+	x.decide(how, behind)
 }
 
 // tooLarge decides when the body has turned out to be too large to be read.
-func (x *exchange) tooLarge(how passing) {
+func (x *exchange) tooLarge(how passing, behind rest) {
 	x.view.BodyState = affinity.BodyTooLarge
-	x.decide(how)
+	x.decide(how, behind)
 }
 
-// decide asks the engine where the request goes, and tells Envoy.
-func (x *exchange) decide(how passing) {
-	x.s.engine.Decide(&x.view, &x.dec, x.s.now())
+// decide asks the engine where the request goes, and tells Envoy: now, or when the answer has come.
+func (x *exchange) decide(how passing, behind rest) {
+	now := x.s.now()
+	x.ask(affinity.NoWait, now)
+	if x.dec.Waits && x.decideLater(how, behind, now) {
+		return
+	}
+	if x.dec.Waits {
+		x.ask(affinity.Alone, now)
+	}
+	x.tellAll(how, behind)
+}
+
+func (x *exchange) ask(p affinity.Patience, now session.Instant) {
+	x.view.Patience = p
+	x.s.engine.Decide(&x.view, &x.dec, now)
+}
+
+// tellAll tells Envoy what was decided, and gives back what goes on behind that.
+func (x *exchange) tellAll(how passing, behind rest) {
 	if !x.dec.Problem.IsZero() {
 		x.refuse(x.dec.Problem)
 		return
@@ -339,6 +355,7 @@ func (x *exchange) decide(how passing) {
 	}
 	x.tell(how)
 	x.forget()
+	x.giveBack(behind)
 }
 
 var (

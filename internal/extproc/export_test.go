@@ -32,6 +32,12 @@ func (s *Server) Process(stream extprocv3.ExternalProcessor_ProcessServer) error
 			return err
 		}
 		answers, failed := x.Message(m, nil)
+		for errors.Is(failed, rpc.ErrWait) {
+			clear(m) // it is valid no longer
+			w := x.(rpc.Waiter)
+			w.Wait()
+			answers, failed = w.Resume(answers)
+		}
 		for len(answers) > 0 {
 			n := 5 + binary.BigEndian.Uint32(answers[1:])
 			out := &extprocv3.ProcessingResponse{}

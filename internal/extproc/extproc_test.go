@@ -33,12 +33,19 @@ const buffered = filterv3.ProcessingMode_BUFFERED
 // newEngine makes an engine with the use case: backend-1 has a replica, backend-2 has none.
 func newEngine(t *testing.T) *affinity.Engine {
 	t.Helper()
-	return engineOf(t, doortest.Config([]string{"127.0.1.1:8080"}, nil))
+	return engineOf(t, twoBackends())
 }
+
+func twoBackends() affinity.Config { return doortest.Config([]string{"127.0.1.1:8080"}, nil) }
 
 func engineOf(t *testing.T, c affinity.Config) *affinity.Engine {
 	t.Helper()
-	e := affinity.New(affinity.Options{Store: session.NewTable(session.Options{})})
+	return engineOn(t, session.NewTable(session.Options{}), c)
+}
+
+func engineOn(t *testing.T, store session.Store, c affinity.Config) *affinity.Engine {
+	t.Helper()
+	e := affinity.New(affinity.Options{Store: store})
 	snapshot, err := affinity.Compile(c)
 	if err != nil {
 		t.Fatal(err)
@@ -256,9 +263,11 @@ func TestWhatEnvoyIsTold(t *testing.T) {
 		{"headers twice", []*extprocv3.ProcessingRequest{headers(true, buffered, ann...), headers(true, buffered, ann...)}, []string{"headers, body not wanted, " + toAnn, "InvalidArgument"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			stream := open(t, connect(t, serve(t, extproc.Config{Engine: newEngine(t)})))
-			if got := say(t, stream, c.say...); !slices.Equal(got, c.want) {
-				t.Errorf("got\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(c.want, "\n\t"))
+			for _, e := range []*affinity.Engine{newEngine(t), engineOn(t, doortest.NewStore(t), twoBackends())} {
+				stream := open(t, connect(t, serve(t, extproc.Config{Engine: e})))
+				if got := say(t, stream, c.say...); !slices.Equal(got, c.want) {
+					t.Errorf("got\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(c.want, "\n\t"))
+				}
 			}
 		})
 	}

@@ -23,26 +23,30 @@ const (
 )
 
 // servedBy takes over which endpoint served the request, where a proxy says so with the response. It was given one to choose from, so
-// another one is its own choice.
+// another one is its own choice. Then the response goes on.
 func (x *exchange) servedBy() {
 	if !x.decided || x.dec.Passed {
+		x.responseHeaders()
 		return
 	}
 	value, ok := x.metadata(pickedNamespace, servedKey)
-	if !ok {
-		return
-	}
 	addr, err := parseAddr(value.GetStringValue())
-	if err == nil && addr == x.dec.Endpoint.Addr {
+	if !ok || err == nil && addr == x.dec.Endpoint.Addr {
+		x.responseHeaders()
 		return
 	}
 	x.s.stats.reports.Add(1)
-	if err == nil {
-		_, _, ok = x.s.engine.Served(x.dec.Pick(), affinity.Used{Addr: addr, Attempts: 1}, x.s.now())
+	goOn := func(known bool) {
+		if !known {
+			x.s.stats.uselessReports.Add(1)
+		}
+		x.responseHeaders()
 	}
-	if err != nil || !ok {
-		x.s.stats.uselessReports.Add(1)
+	if err != nil {
+		goOn(false)
+		return
 	}
+	x.served(x.dec.Pick(), affinity.Used{Addr: addr, Attempts: 1}, goOn)
 }
 
 // parseAddr brings an ip:port to the form that endpoints have it in.

@@ -82,15 +82,19 @@ func (x *exchange) report() {
 	s.stats.reports.Add(1)
 	used := x.used()
 	text, _ := x.metadata(MetadataNamespace, PickMetadata)
+	goOn := func(known bool) {
+		if !known {
+			s.stats.uselessReports.Add(1)
+		}
+		x.pass(wire.ResponseHeaders)
+	}
 	pick, ok := parsePick(text.GetStringValue())
-	if ok {
-		used.ToldMoved = used.Attempts > 1 && x.retries
-		_, _, ok = s.engine.Served(pick, used, s.now())
-	}
 	if !ok {
-		s.stats.uselessReports.Add(1)
+		goOn(false)
+		return
 	}
-	x.pass(wire.ResponseHeaders)
+	used.ToldMoved = used.Attempts > 1 && x.retries
+	x.served(pick, used, goOn)
 }
 
 // metadata is a value of Envoy's dynamic metadata, if Envoy has sent it.

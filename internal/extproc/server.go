@@ -63,8 +63,11 @@ type Config struct {
 	// MaxRequests is the number of requests in flight, each of which has a stream; default 65,536. More get 503.
 	MaxRequests int
 	// MaxHeld is how many bytes all requests together may hold of unfinished messages and of answers that Envoys do not take, and
-	// as many again of bodies in pieces that are not decided; default DefaultMaxHeld. Requests beyond it fail, or get 503.
+	// as many again of bodies in pieces that are not decided, and of messages whose decision waits; default DefaultMaxHeld. Requests beyond it fail, or get 503.
 	MaxHeld int64
+	// MaxWaiting is how many decisions, and reports of what Envoys did with them, may wait for a store that gateways share; default 1,024. More
+	// are made without asking it.
+	MaxWaiting int
 	// TLS, when it is set, is how Envoys must connect; otherwise they do without encryption. It must offer h2.
 	TLS *tls.Config
 	// Services, when it is set, registers further gRPC services, which Envoys find at the same addresses. When the server
@@ -84,14 +87,16 @@ type Server struct {
 	plainEndpoint  bool
 	maxRequests    int64
 	maxHeld        int64
+	maxWaiting     int64
 	now            func() session.Instant
 	log            *slog.Logger
 
-	rpc    *rpc.Server
-	health *health.Server
-	paused atomic.Bool
-	held   atomic.Int64 // bytes of bodies in pieces that are not decided yet
-	stats  stats
+	rpc     *rpc.Server
+	health  *health.Server
+	paused  atomic.Bool
+	held    atomic.Int64 // bytes of bodies in pieces, and of messages that wait, that are not decided yet
+	waiting atomic.Int64 // decisions and reports
+	stats   stats
 }
 
 // New makes a Server, which serves nobody yet.
@@ -101,7 +106,10 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		engine: c.Engine, port: c.Port, endpointHeader: c.EndpointHeader, plainEndpoint: c.PlainEndpoint, maxRequests: int64(c.MaxRequests),
-		maxHeld: c.MaxHeld, now: c.Now, log: c.Log,
+		maxHeld: c.MaxHeld, maxWaiting: int64(c.MaxWaiting), now: c.Now, log: c.Log,
+	}
+	if s.maxWaiting <= 0 {
+		s.maxWaiting = 1024
 	}
 	if s.port == 0 {
 		s.port = 80

@@ -1,4 +1,4 @@
-// Package rpc is a gRPC server for very many short streams, each of a few small messages whose answers wait for nothing: what an
+// Package rpc is a gRPC server for very many short streams, each of a few small messages whose answers seldom wait for anything: what an
 // external processor gets from Envoy, which opens a stream for each request. It knows gRPC over HTTP/2 and nothing of what the messages
 // say.
 //
@@ -14,6 +14,8 @@
 //	send.go      messages, statuses and windows out
 //	alive.go     the handshake's deadline, pings to a silent peer
 //	service.go   other gRPC services at the same address, such as health: a goroutine for each of their streams, as grpc-go has it
+//
+// A Handler that has to wait for its answer gets a goroutine for that, and holds up its own stream alone.
 //
 // # Bounds
 //

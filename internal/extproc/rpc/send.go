@@ -43,9 +43,9 @@ func (c *conn) giveWindow(stream uint32, n int) {
 	c.out = binary.BigEndian.AppendUint32(c.out, uint32(n))
 }
 
-// giveWindow gives back what was received, as long as the peer takes the answers to it.
+// giveWindow gives back what was received, as long as it is read and the peer takes the answers to it.
 func (s *stream) giveWindow() {
-	isRead := len(s.pending) == 0 && (s.call == nil || len(s.call.received) == 0)
+	isRead := len(s.pending) == 0 && !s.isWaiting && (s.call == nil || len(s.call.received) == 0)
 	if s.recvd < streamWindow/2 || !isRead || s.isEnded || s.status != nil {
 		return
 	}

@@ -40,11 +40,24 @@ func (s *Server) refused(nc net.Conn, err error) {
 // Handler is the server's side of one stream. Its methods are called by one goroutine at a time and must not block.
 type Handler interface {
 	// Message takes one message and appends answers to `to`, each with its prefix (see Begin). m is valid until Message returns. An error,
-	// a gRPC status, ends the stream after the answers; otherwise it stays open until its client ends it.
+	// a gRPC status, ends the stream after the answers; otherwise it stays open until its client ends it. With ErrWait it has to be a Waiter.
 	Message(m, to []byte) ([]byte, error)
 	// End is called exactly once, when the stream is over for whatever reason.
 	End()
 }
+
+// Waiter is a Handler that has to wait at times before it can answer. Bounding how many do so at a time is its own affair.
+type Waiter interface {
+	Handler
+	// Wait is called after ErrWait, by a goroutine of its own. It may block, for a bounded time. What the client sends meanwhile is kept for
+	// later: no more than the stream's window.
+	Wait()
+	// Resume is called when Wait has returned, and is as Message is. Where the stream is over by then, End is called instead of it.
+	Resume(to []byte) ([]byte, error)
+}
+
+// ErrWait is what Message and Resume return when the rest of the answers has to be waited for.
+var ErrWait = errors.New("rpc: the answer has to be waited for")
 
 // Server is a gRPC server. Make it with New, add methods, then Serve.
 type Server struct {
@@ -57,7 +70,7 @@ type Server struct {
 	listeners map[net.Listener]struct{}
 	conns     map[*conn]struct{}
 	stopping  bool
-	gone      sync.WaitGroup // connections
+	gone      sync.WaitGroup // connections, and calls of Wait
 
 	life context.Context // until the end begins; of services' streams
 	stop context.CancelFunc

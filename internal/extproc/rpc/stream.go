@@ -38,6 +38,8 @@ type stream struct {
 	status     *status.Status // to be sent after them; nil while the stream is served
 	isAnswered bool           // the response's headers were sent
 	isBlocked  bool           // it is in conn.blocked
+	isWaiting  bool           // its Handler waits: part has all that was received meanwhile
+	isGone     bool           // and it was removed meanwhile
 }
 
 func (c *conn) add(id uint32) *stream {
@@ -63,9 +65,13 @@ func (c *conn) remove(s *stream) {
 	delete(c.streams, s.id)
 	c.hold(-(len(s.part) + len(s.pending)))
 	s.part, s.pending = s.part[:0], s.pending[:0]
-	if s.call != nil {
+	switch {
+	case s.call != nil:
 		s.call.cancel()
 		return // a goroutine still has it
+	case s.isWaiting:
+		s.isGone = true
+		return // as well
 	}
 	if s.h != nil {
 		s.h.End()
@@ -128,6 +134,9 @@ func (c *conn) data(f *http2.DataFrame) error {
 // take takes bytes of messages. The error, a gRPC status, ends the stream.
 func (s *stream) take(p []byte) error {
 	for len(p) > 0 && s.status == nil {
+		if s.isWaiting {
+			return s.keep(p)
+		}
 		if len(s.part) == 0 {
 			n, err := s.length(p)
 			if err != nil {
@@ -147,11 +156,10 @@ func (s *stream) take(p []byte) error {
 			return err
 		}
 		more := min(len(p), max(n, prefixLen)-len(s.part))
-		s.part = append(s.part, p[:more]...)
-		p = p[more:]
-		if !s.c.hold(more) {
-			return status.Error(codes.ResourceExhausted, "too many bytes of unfinished messages")
+		if err := s.keep(p[:more]); err != nil {
+			return err
 		}
+		p = p[more:]
 		if n, err = s.length(s.part); err != nil {
 			return err
 		}
@@ -166,6 +174,15 @@ func (s *stream) take(p []byte) error {
 		if err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// keep keeps bytes until the others of their message are here, or the stream's Handler has waited.
+func (s *stream) keep(p []byte) error {
+	s.part = append(s.part, p...)
+	if !s.c.hold(len(p)) {
+		return status.Error(codes.ResourceExhausted, "too many bytes of unfinished messages")
 	}
 	return nil
 }
@@ -193,14 +210,66 @@ func (s *stream) message(m []byte) error {
 		s.call.receive(m)
 		return nil
 	}
-	answers, err := s.h.Message(m, c.scratch[:0])
+	return s.answered(s.h.Message(m, c.scratch[:0]))
+}
+
+// answered takes what a Handler says.
+func (s *stream) answered(answers []byte, err error) error {
+	c := s.c
 	if c.scratch = answers; cap(answers) > 4*flushAt {
 		c.scratch = nil
 	}
 	if sendErr := s.send(answers); sendErr != nil {
 		return sendErr
 	}
+	if errors.Is(err, ErrWait) {
+		s.wait()
+		return nil
+	}
 	return err
+}
+
+// wait has the Handler wait, and goes on with the stream then.
+func (s *stream) wait() {
+	c, h := s.c, s.h.(Waiter) // it has said so
+	s.isWaiting = true
+	c.s.gone.Add(1)
+	go func() {
+		defer c.s.gone.Done()
+		h.Wait()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		s.isWaiting = false
+		switch {
+		case s.isGone:
+			h.End()
+		case s.status == nil: // else it ends when its answers are sent
+			s.resume(h)
+		}
+	}()
+}
+
+// resume goes on when the Handler has waited: with its answers, and with what was received meanwhile.
+func (s *stream) resume(h Waiter) {
+	c := s.c
+	err := s.answered(h.Resume(c.scratch[:0]))
+	if err == nil && !s.isWaiting {
+		kept := s.part
+		s.part = nil
+		c.hold(-len(kept))
+		err = s.take(kept)
+	}
+	switch {
+	case errors.Is(err, errSlow):
+		c.reset(s.id, http2.ErrCodeEnhanceYourCalm)
+		c.remove(s)
+	case err != nil:
+		c.finish(s, status.Convert(err))
+	default:
+		s.giveWindow()
+	}
+	c.writeOrClose()
+	c.endWhenDrained()
 }
 
 // clientEnds is the end of what the client sends. A stream with a Handler is over then.
@@ -209,6 +278,8 @@ func (c *conn) clientEnds(s *stream) {
 	switch {
 	case s.call != nil:
 		s.call.ends()
+	case s.isWaiting: // nobody listens any more
+		c.ending = append(c.ending, s.id)
 	case s.status != nil: // it ends when its answers are sent
 	case len(s.part) > 0:
 		c.finish(s, status.New(codes.Internal, "the stream ended within a message"))
