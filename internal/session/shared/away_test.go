@@ -252,6 +252,13 @@ func TestTheStoreIsAway(t *testing.T) {
 			a.want(k, 2, 9, session.Existing)
 			b.want(k, 2, 9, session.Existing)
 		}},
+		{"news are heard before it is known how long sessions live", func(_ *testing.T, r *rig, a, _ *gateway) {
+			c := r.unswept(9)
+			c.want(k, 1, 1, session.Bound)
+			a.want(k, 2, 1, session.Existing)
+			a.Move(k, 1, 3, r.now, idle)
+			c.want(k, 2, 3, session.Existing)
+		}},
 		{"renewals wait until it is known how long sessions live", func(_ *testing.T, r *rig, a, b *gateway) {
 			c := r.unswept(9)
 			c.want(k, 1, 1, session.Bound)

@@ -86,12 +86,12 @@ func (s *Store) endpoint(owner Identity) session.EndpointID {
 	return (*s.names.Load()).EndpointOf(uint64(owner))
 }
 
-// idleOf is the idle time of an endpoint's sessions, as the last Sweep had it.
+// idleOf is the idle time of an endpoint's sessions, as the last Sweep had it. Before the first one none is taken for ended.
 func (s *Store) idleOf(ep session.EndpointID) time.Duration {
 	if f := s.idle.Load(); f != nil {
 		return (*f)(ep)
 	}
-	return 0
+	return session.MaxIdle
 }
 
 // Waits implements session.Shared.
