@@ -1,7 +1,7 @@
 # Everything runs with Go and make. Only `make test` (a C compiler for the race detector, Python's pip for Envoy, buildah and a registry
 # for the image, Redis) and `make bench` (the proxies to compare with) install Debian packages, and only those that are missing.
 .DEFAULT_GOAL := build
-.PHONY: build metrics-adapter image-metrics-adapter image push program-for-image test test-image test-kubernetes envoy helm controlplane generate generated lint vet fmt demo demo-envoy bench bench-core bench-processor bench-store bench-sharing fuzz clean help
+.PHONY: build metrics-adapter image-metrics-adapter image push program-for-image test test-image test-kubernetes envoy helm controlplane generate generated lint vet fmt demo demo-envoy bench bench-core bench-processor bench-store bench-sharing test-faults test-mutations fuzz clean help
 
 GO       ?= go
 ARGS     ?=
@@ -62,7 +62,17 @@ test: lint vet envoy controlplane helm metrics-adapter generated ## lint, vet an
 	@tools/apt-install '$(CC)=gcc libc6-dev' $(REGISTRY) redis-server=redis-server
 	$(GO) test -race -timeout 30m $$($(GO) list ./... | grep -v /internal/clustertest$$)
 	@$(MAKE) --no-print-directory test-kubernetes
+	@$(MAKE) --no-print-directory test-faults SCHEDULES=5000 SEED=1000000
 	@echo "ran: $$($(LINTER) version --short | sed 's/^/golangci-lint /'), go vet (this system and darwin), go test -race of $$($(GO) list ./... | wc -l) packages; all passed"
+
+# As many schedules as there is patience for, on all cores. A schedule is its seed: the one that fails is told with the command that replays it.
+SCHEDULES ?= 100000
+SEED      ?= 0
+test-faults: ## gateways that share sessions, in SCHEDULES (100000) simulated schedules of faults from SEED (0: any) on; ends with what happened in them
+	$(GO) test -count=1 -timeout 48h -v -run '^TestSchedules$$' ./internal/simulate -schedules $(SCHEDULES) -seed $(SEED)
+
+test-mutations: ## break the code on purpose, each rule of sharing sessions once, and expect the schedules to find it; ends with a table
+	$(GO) test -count=1 -timeout 4h -v -run '^TestBreaksOfTheRulesAreFound$$' ./internal/simulate -mutations .
 
 test-image: ## the tests of the image alone: built, pushed to a registry on this machine, pulled, and run
 	@tools/apt-install $(REGISTRY)
