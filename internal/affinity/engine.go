@@ -53,6 +53,7 @@ type Engine struct {
 	keyFixed     bool
 	stats        map[string]*serviceStats // by service name
 	sweepPart    int
+	idle         func(session.EndpointID) time.Duration // idleOf, made once
 }
 
 // view is a snapshot bound to the engine's endpoints: what decisions are made from.
@@ -76,6 +77,7 @@ func New(o Options) *Engine {
 	if shared, ok := o.Store.(session.Shared); ok {
 		e.shared, e.alone = shared, shared.Alone()
 	}
+	e.idle = e.idleOf
 	e.deriveSecrets([2]uint64{binary.LittleEndian.Uint64(o.HashKey[:8]), binary.LittleEndian.Uint64(o.HashKey[8:])})
 	e.ticket.Store(mix(o.Nonce))
 	empty, err := Compile(Config{})
@@ -172,7 +174,7 @@ func (e *Engine) statsOf(service string) *serviceStats {
 func (e *Engine) Sweep(now session.Instant) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.store.Sweep(e.sweepPart, sweepParts, now, e.idleOf)
+	e.store.Sweep(e.sweepPart, sweepParts, now, e.idle)
 	if e.sweepPart = (e.sweepPart + 1) % sweepParts; e.sweepPart == 0 {
 		e.endpoints.reap(now, e.store.Live)
 		left := func(k session.Key, ep session.EndpointID) bool {

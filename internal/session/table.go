@@ -224,10 +224,12 @@ func (t *Table) Len() int { return int(t.stored.Load()) }
 func (t *Table) Refused() int64 { return t.refused.Load() }
 
 // Sweep implements Store. A shard is locked while its part of the table is walked (some tens of microseconds), and idle
-// is called meanwhile: it must be quick and may call no method of the table. The table keeps idle until the next Sweep:
+// is called meanwhile: it must be quick and may call no method of the table. The table keeps the idle of part 0 until the next one:
 // Bind asks it, from any goroutine, which sessions have expired when the table is at its limit.
 func (t *Table) Sweep(part, parts int, now Instant, idle func(EndpointID) time.Duration) int {
-	t.idle.Store(&idle)
+	if part == 0 || t.idle.Load() == nil {
+		t.keep(idle)
+	}
 	ended := func(ep EndpointID) { t.live.add(ep, -1) }
 	removed := 0
 	for i := part * len(t.shards) / parts; i < (part+1)*len(t.shards)/parts; i++ {
@@ -240,6 +242,9 @@ func (t *Table) Sweep(part, parts int, now Instant, idle func(EndpointID) time.D
 	}
 	return removed
 }
+
+// keep is by itself so that other parts of a sweep allocate nothing.
+func (t *Table) keep(idle func(EndpointID) time.Duration) { t.idle.Store(&idle) }
 
 // Held appends the held sessions of a part of the table to buf. The parts are those of Sweep.
 func (t *Table) Held(buf []Entry, part, parts int) []Entry {

@@ -318,10 +318,15 @@ func (s *Store) Find(k session.Key, now session.Instant, idle time.Duration) (se
 // Live implements session.Store: the sessions of all gateways, those of the others as they were last counted.
 func (s *Store) Live(ep session.EndpointID) int { return s.Table.Live(ep) + s.census.elsewhere(ep) }
 
+// keep is by itself so that other parts of a sweep allocate nothing.
+func (s *Store) keep(idle func(session.EndpointID) time.Duration) { s.idle.Store(&idle) }
+
 // Sweep implements session.Store, and has held sessions renewed, which are not released for long.
 func (s *Store) Sweep(part, parts int, now session.Instant, idle func(session.EndpointID) time.Duration) int {
 	s.see(now)
-	s.idle.Store(&idle)
+	if part == 0 || s.idle.Load() == nil {
+		s.keep(idle)
+	}
 	for _, e := range s.Held(nil, part, parts) {
 		s.dirty.add(e.Key)
 	}
