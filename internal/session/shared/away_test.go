@@ -163,6 +163,36 @@ func TestTheStoreIsAway(t *testing.T) {
 			a.want(k, 2, 3, session.Existing)
 			b.want(k, 2, 3, session.Existing)
 		}},
+		{"a session that begins while all is told again is not told to be older than it is", func(_ *testing.T, r *rig, a, b *gateway) {
+			a.want(k+1, 1, 1, session.Bound)
+			r.pass(interval)
+			r.away()
+			for _, g := range r.gws {
+				g.way.cut = false
+			}
+			a.way.mute = true // all but renewals is answered
+			r.pass(time.Second)
+			a.want(k, 1, 1, session.Bound)
+			b.want(k, 2, 1, session.Existing)
+			a.way.mute = false
+			a.way.before = func() { b.Move(k, 1, 3, r.now, idle) }
+			r.pass(interval)
+			a.want(k, 2, 3, session.Existing)
+			b.want(k, 2, 3, session.Existing)
+		}},
+		{"a gateway that meets the store for the first time tells it nothing that is older than it is", func(_ *testing.T, r *rig, a, b *gateway) {
+			c := r.unswept(9)
+			c.want(k+1, 1, 1, session.Bound) // the store answers, before Flush has asked it anything
+			c.Sweep(0, 1, r.now, idleOf)
+			c.way.asked = func() {
+				r.now = r.now.Add(time.Second)
+				c.want(k, 1, 1, session.Bound)
+				b.want(k, 2, 1, session.Existing)
+			}
+			c.way.before = func() { b.Move(k, 1, 3, r.now, idle) }
+			c.Flush(r.now)
+			a.want(k, 2, 3, session.Existing)
+		}},
 		{"a move made alone of a session that nobody holds is told too", func(t *testing.T, r *rig, a, b *gateway) {
 			a.want(k, 1, 1, session.Bound)
 			b.want(k, 2, 1, session.Existing)

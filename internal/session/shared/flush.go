@@ -21,7 +21,10 @@ func (s *Store) Flush(now session.Instant) {
 	if s.idle.Load() == nil || !s.link.due(now) { // before the first Sweep nobody knows which sessions live
 		return
 	}
-	before := s.link.lastGood()
+	before := session.Instant(0) // a store that this gateway has only met has lost nothing of it
+	if s.link.met() {
+		before = s.link.lastGood()
+	}
 	epoch, err := s.remote.Epoch(now)
 	again := s.link.tried(now, epoch, err)
 	if err != nil {
@@ -107,7 +110,7 @@ func (s *Store) renew(now session.Instant, keys []session.Key) bool {
 		if e.Holds > 0 {
 			c.Until = now.Add(s.idleOf(e.Endpoint))
 		}
-		if s.resync.lost != 0 {
+		if s.resync.has(k) {
 			c.Claimed = s.resync.lost
 		}
 		if d.after == 0 || now >= d.after && s.endpoint(d.from) == 0 {
@@ -131,6 +134,10 @@ func (s *Store) renew(now session.Instant, keys []session.Key) bool {
 		switch c := &claims[i]; b.Owner {
 		case c.Owner:
 			s.alone.told(c.Key, at[i].serial, b.Owner)
+			if e, live := s.liveEntry(c.Key, now); live && e.Endpoint != at[i].at && s.identity(e.Endpoint) != b.Owner {
+				s.alone.moved(c.Key, b.Owner) // while this was on its way; an older claim may have taken it back
+				s.dirty.add(c.Key)
+			}
 		case 0: // there was no room for it: it is tried again with its next request
 		default:
 			s.follow(c.Key, at[i], b.Owner, now)

@@ -87,5 +87,12 @@ func (l *link) tried(now session.Instant, epoch uint64, err error) (again bool) 
 	return again
 }
 
+// met reports whether the store has ever answered Flush.
+func (l *link) met() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.epoch != 0
+}
+
 // lastGood is when a call last succeeded; 0: never.
 func (l *link) lastGood() session.Instant { return session.Instant(l.good.Load()) }

@@ -180,8 +180,15 @@ func (a *alone) expire(live func(session.Key) bool) {
 
 // resync is the sessions that the store has to be told again, because it may have lost them or was away. Only Flush uses it.
 type resync struct {
-	keys []session.Key
+	keys []session.Key   // sorted
 	lost session.Instant // since when the store may not know better; 0: it knows
 
 	telling atomic.Bool // whether there are keys, for whoever asks
+}
+
+// has reports whether a session was there when the store may have lost it, and has not been told again. One that began since must not be told
+// to be older than it is.
+func (r *resync) has(k session.Key) bool {
+	_, found := slices.BinarySearch(r.keys, k)
+	return found
 }

@@ -41,10 +41,13 @@ type gateway struct {
 // way is a gateway's way to the store.
 type way struct {
 	shared.Remote
-	cut   bool         // calls fail
-	deaf  bool         // news are lost
-	calls atomic.Int64 // of requests
-	after func()       // called when a renewal is answered and the answer is on its way
+	cut    bool         // calls fail
+	deaf   bool         // news are lost
+	calls  atomic.Int64 // of requests
+	mute   bool         // renewals fail
+	asked  func()       // called when the store is asked for its epoch
+	before func()       // called when a renewal is on its way
+	after  func()       // called when a renewal is answered and the answer is on its way
 }
 
 var errCut = errors.New("the store does not answer")
@@ -165,6 +168,13 @@ func (w *way) Renew(now session.Instant, cs []shared.Claim) ([]shared.Binding, e
 	if w.cut {
 		return nil, errCut
 	}
+	if w.mute {
+		return nil, errCut
+	}
+	if before := w.before; before != nil {
+		w.before = nil
+		before()
+	}
 	found, err := w.Remote.Renew(now, cs)
 	if after := w.after; after != nil {
 		w.after = nil
@@ -176,6 +186,10 @@ func (w *way) Renew(now session.Instant, cs []shared.Claim) ([]shared.Binding, e
 func (w *way) Epoch(now session.Instant) (uint64, error) {
 	if w.cut {
 		return 0, errCut
+	}
+	if asked := w.asked; asked != nil {
+		w.asked = nil
+		asked()
 	}
 	return w.Remote.Epoch(now)
 }
