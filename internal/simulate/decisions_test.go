@@ -15,6 +15,7 @@ func (ru *rules) decided(r *request) {
 		m.holds--
 	}
 	r.owner = 0
+	ru.seen[u] = s.now
 	if !r.dec.Problem.IsZero() {
 		s.trace.add(s.now, "g%d: user %d is refused", int64(g.number), int64(u))
 		ru.refused(r)
@@ -47,7 +48,6 @@ func (ru *rules) decided(r *request) {
 	m.owner, m.step, m.decided, m.seen, m.unsent = owner, s.step, s.now, max(m.seen, r.began), false
 	m.holds++
 	ru.owned[u][owner] = s.now
-	ru.seen[u] = s.now
 }
 
 // changed says whether what the gateway knows of a replica has changed since the decision began.

@@ -65,9 +65,9 @@ const tellWithin = sweepEvery + interval + 2*timeout
 // staleWithin is how long a gateway that did not hear of a move goes on with the owner before, from its next request on.
 const staleWithin = tellWithin + interval
 
-// answerWithin bounds how long a decision takes, in milliseconds: Decide begins again at most 4 times, waits at most a second and a bit in each for an
-// endpoint that it does not know, and calls the store until the first call fails.
-const answerWithin = 4 * (2*1000 + 8*timeout)
+// answerWithin bounds how long a decision takes: while it does not know a session's endpoint it asks 20 times, with pauses of 50 ms, for a claim and
+// as often for a move; and then a few calls more.
+const answerWithin = 2*20*(50+timeout) + 10*timeout
 
 // rules watches a schedule.
 type rules struct {

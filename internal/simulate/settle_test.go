@@ -40,6 +40,7 @@ func (s *sim) settle() {
 	}
 	s.advance(tellWithin)
 	if s.ok() {
+		s.rules.answered()
 		s.rules.converged()
 		s.rules.counted()
 	}
@@ -75,6 +76,25 @@ func (ru *rules) live(more millis) (n [maxReplicas]int) {
 		}
 	}
 	return n
+}
+
+// answered: whoever waits for an answer gets one in time.
+func (ru *rules) answered() {
+	s := ru.sim
+	for wait := range 2 {
+		for _, c := range s.co.all {
+			if !c.busy || c.job.kind != jobDecide && c.job.kind != jobMove {
+				continue
+			}
+			if wait == 0 {
+				s.advance(answerWithin)
+				break
+			}
+			if r := s.requests[c.job.n]; s.now-r.began > answerWithin {
+				ru.breaks(ruleAnswer, "user %d waits at g%d for %d ms", r.user, r.g.number, s.now-r.began)
+			}
+		}
+	}
 }
 
 // converged: every gateway has its sessions where the store has them.
