@@ -26,7 +26,7 @@ type pass struct {
 // store some thousand times however few there are, which is why it is not faster.
 const (
 	leastWalk       = 5 * time.Second
-	sessionsASecond = 200_000
+	sessionsASecond = 50_000
 )
 
 // Count counts a part of the store's sessions if this gateway is the one to do so, and tells the others when it has been through. To be
