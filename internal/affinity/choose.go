@@ -82,7 +82,7 @@ func (e *Engine) proposed(v *view, ds []route.Destination, req *route.Request) i
 func (e *Engine) splitPoint(v *view, ds []route.Destination, req *route.Request) uint64 {
 	for i := range ds {
 		if key, _ := findKey(&v.services[ds[i].Service].Key, req); key != "" {
-			return siphash.Hash(e.splitSecret[0], e.splitSecret[1], bytesOf(key))
+			return siphash.Hash(v.split[0], v.split[1], bytesOf(key))
 		}
 	}
 	return mix(e.ticket.Add(1))

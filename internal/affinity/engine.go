@@ -48,7 +48,6 @@ type Engine struct {
 	mu           sync.Mutex // Apply, Restore, Sweep
 	configured   bool       // there was an Apply
 	hashKey      [2]uint64
-	splitSecret  [2]uint64
 	cookieSecret [2]uint64
 	keyFixed     bool
 	stats        map[string]*serviceStats // by service name
@@ -61,6 +60,7 @@ type view struct {
 	*Snapshot
 	services []*Service
 	byName   map[string]*Service
+	split    [2]uint64 // the secret for the choices among the destinations of a split
 }
 
 // Service is one destination at run time, as of one snapshot.
@@ -90,10 +90,9 @@ func New(o Options) *Engine {
 	return e
 }
 
-// deriveSecrets derives the engine's secrets. Gateways with one hash key agree on all of them.
+// deriveSecrets takes a hash key, from which the engine's other secrets follow: a view has those that gateways with one hash key agree on.
 func (e *Engine) deriveSecrets(hashKey [2]uint64) {
 	e.hashKey = hashKey
-	e.splitSecret[0], e.splitSecret[1] = siphash.Hash128(e.hashKey[0], e.hashKey[1], []byte("\x00split"))
 	e.cookieSecret[0], e.cookieSecret[1] = siphash.Hash128(e.hashKey[0], e.hashKey[1], []byte("\x00cookie"))
 }
 
@@ -115,6 +114,7 @@ func (e *Engine) apply(s *Snapshot, now session.Instant) error {
 		return errTooManyEndpoints
 	}
 	v := &view{Snapshot: s, services: make([]*Service, len(s.services)), byName: make(map[string]*Service, len(s.services))}
+	v.split[0], v.split[1] = siphash.Hash128(e.hashKey[0], e.hashKey[1], []byte("\x00split"))
 	eps := r.table()
 	known := make(map[*Endpoint]bool)
 	for i := range s.services {
