@@ -2,7 +2,6 @@ package redisstore
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -134,20 +133,16 @@ func fingerprint(key [16]byte) string {
 	return string(sum[:16])
 }
 
-// HashKey is the key that all gateways of the store hash users' keys with. Without one of its own (nil) a gateway takes the one that is in the
-// store, or puts one there. One that was configured is not stored: but its fingerprint is, and that another gateway has another key is an
-// error.
-func (s *Store) HashKey(ctx context.Context, own *[16]byte) ([16]byte, error) {
+// HashKey is the key that all gateways of the store hash users' keys with. A gateway whose key was not configured takes the one that is in the
+// store, or puts its own there. One that was configured is not stored, but its fingerprint is; that other gateways have another key is
+// ErrOtherKey then.
+func (s *Store) HashKey(ctx context.Context, key [16]byte, configured bool) ([16]byte, error) {
 	if err := s.Ready(ctx); err != nil {
 		return [16]byte{}, err
 	}
-	var key [16]byte
-	proposed := ""
-	if own != nil {
-		key, proposed = *own, configuredKey+fingerprint(*own)
-	} else {
-		rand.Read(key[:]) // never fails
-		proposed = madeKey + string(key[:])
+	proposed := madeKey + string(key[:])
+	if configured {
+		proposed = configuredKey + fingerprint(key)
 	}
 	stored, err := do(s, func(ctx context.Context, client rueidis.Client) (string, error) {
 		return s.agree(ctx, client, proposed)
@@ -157,13 +152,13 @@ func (s *Store) HashKey(ctx context.Context, own *[16]byte) ([16]byte, error) {
 	}
 	kind, rest := stored[:1], stored[1:]
 	switch {
-	case own == nil && kind == madeKey && len(rest) == 16:
+	case !configured && kind == madeKey && len(rest) == 16:
 		copy(key[:], rest)
-	case own == nil:
-		return [16]byte{}, fmt.Errorf("the store %s: its other gateways were given a hash key, and this one was not; give it the same one", s.location.name)
+	case !configured:
+		return [16]byte{}, fmt.Errorf("%w: the store %s: its other gateways were given one, and this one was not; give it the same one", ErrOtherKey, s.location.name)
 	case kind == configuredKey && rest != fingerprint(key), kind == madeKey && rest != string(key[:]):
-		return [16]byte{}, fmt.Errorf("the store %s: its other gateways have another hash key than this one was given; give all the same, "+
-			"or, if no other gateway runs any more, delete %s in the store", s.location.name, s.key("hashkey"))
+		return [16]byte{}, fmt.Errorf("%w: the store %s: the other gateways have another one than this one was given; give all the same, "+
+			"or, if no other gateway runs any more, delete %s in the store", ErrOtherKey, s.location.name, s.key("hashkey"))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -20,11 +20,7 @@ func (s *Store) run() {
 		if used {
 			wait = 0
 		}
-		s.mu.Lock()
-		known := s.problem != nil && s.problem.Error() == err.Error()
-		s.problem = err
-		s.mu.Unlock()
-		if s.ctx.Err() == nil && !known {
+		if known := s.setProblem(err); s.ctx.Err() == nil && !known {
 			s.options.Log.Warn("the store cannot be used; trying again", "store", s.location.name, "error", err)
 		}
 		wait = min(2*wait+50*time.Millisecond, 2*time.Second)
@@ -62,7 +58,7 @@ func (s *Store) use() (used bool, err error) {
 		err = s.measure(client)
 	}
 	if err != nil {
-		return false, err
+		return false, s.refusal(err)
 	}
 	s.warnOfEviction(client)
 	s.link.Store(&link{client})
@@ -125,6 +121,9 @@ func (s *Store) listen(ctx context.Context, client rueidis.Client) {
 			}
 		})
 		if ctx.Err() == nil {
+			if err = s.refusal(err); errors.Is(err, ErrRefused) && !s.setProblem(err) {
+				s.options.Log.Warn("the store's news cannot be heard", "store", s.location.name, "error", err)
+			}
 			s.options.Log.Debug("the store's news are interrupted", "store", s.location.name, "error", err)
 			s.pause(100*time.Millisecond + rand.N(100*time.Millisecond))
 		}
@@ -133,12 +132,11 @@ func (s *Store) listen(ctx context.Context, client rueidis.Client) {
 
 // reached says that the store is reached, and news are heard.
 func (s *Store) reached() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.problem != nil {
-		s.problem = nil
+	if known := s.setProblem(nil); !known {
 		s.options.Log.Info("the store is reached", "store", s.location.name)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	select {
 	case <-s.ready:
 	default:

@@ -74,6 +74,7 @@ type Store struct {
 	mu       sync.Mutex
 	ready    chan struct{} // closed when the store has been reached for the first time, and news are heard
 	problem  error         // why it is not reached
+	changed  chan struct{} // closed, and another one, when problem has become another one
 	agreed   string        // on the hash key, as it is stored; empty: not yet
 	conflict error         // why the gateways do not agree any more
 }
@@ -117,7 +118,7 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{
 		location: l, options: o, id: o.ID, prefix: o.Prefix + ":" + layout + ":", grace: session.Instant(o.Grace.Milliseconds()), scripts: newScripts(),
-		calls: make(chan struct{}, maxCalls), news: make(chan shared.News, newsQueue), ready: make(chan struct{}), problem: errors.New("still connecting"),
+		calls: make(chan struct{}, maxCalls), news: make(chan shared.News, newsQueue), ready: make(chan struct{}), changed: make(chan struct{}), problem: errors.New("still connecting"),
 	}
 	s.counts.Store(rand.Uint32())
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -146,21 +147,49 @@ func (s *Store) Name() string { return s.location.name }
 // Lost is how many news could not be delivered because more than the queue holds came at once.
 func (s *Store) Lost() uint64 { return s.lost.Load() }
 
-// Ready waits until the store has been reached and news are heard.
+// Ready waits until the store has been reached and news are heard. It does not wait any more when the error is ErrRefused.
 func (s *Store) Ready(ctx context.Context) error {
-	select {
-	case <-s.ready:
-	case <-ctx.Done():
-	case <-s.ctx.Done():
+	for ended := false; ; {
+		s.mu.Lock()
+		problem, changed := s.problem, s.changed
+		s.mu.Unlock()
+		select {
+		case <-s.ready:
+			return nil
+		default:
+		}
+		switch {
+		case errors.Is(problem, ErrRefused):
+			return problem
+		case ended:
+			return fmt.Errorf("%w: %s: %w", ErrUnreachable, s.location.name, problem)
+		}
+		select {
+		case <-s.ready:
+		case <-changed:
+		case <-ctx.Done():
+			ended = true
+		case <-s.ctx.Done():
+			ended = true
+		}
 	}
+}
+
+// setProblem says why the store is not reached, and reports whether that was known. nil: it is.
+func (s *Store) setProblem(err error) (known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	select {
-	case <-s.ready:
-		return nil
-	default:
-		return fmt.Errorf("%w: %s: %w", ErrUnreachable, s.location.name, s.problem)
+	if err == nil || s.problem == nil {
+		known = err == nil && s.problem == nil
+	} else {
+		known = s.problem.Error() == err.Error()
 	}
+	s.problem = err
+	if !known {
+		close(s.changed)
+		s.changed = make(chan struct{})
+	}
+	return known
 }
 
 // Conflict is why the gateways that share the store do not agree any more; nil: they do.

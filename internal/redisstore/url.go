@@ -58,6 +58,12 @@ type location struct {
 	query    url.Values
 }
 
+// CheckURL says what is wrong with a URL, but for the files that it names: Open reads these.
+func CheckURL(text string) error {
+	_, err := parseURL(text)
+	return err
+}
+
 // parseURL reads a URL. Its errors have no password in them: they name what is wrong, and quote the host at most.
 func parseURL(text string) (*location, error) {
 	scheme, rest, found := strings.Cut(text, "://")

@@ -1,0 +1,31 @@
+package redisstore
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/redis/rueidis"
+)
+
+// ErrRefused is why a gateway cannot use a store until somebody mends it: it is not let in, or lacks a right, or does not trust the certificate.
+var ErrRefused = errors.New("the store cannot be used as it is configured")
+
+// ErrOtherKey is why gateways cannot share a store: they were given different hash keys.
+var ErrOtherKey = errors.New("the gateways have different hash keys")
+
+// refusals are what the server's errors begin with that come again however often they are tried. The third one is a password where none is
+// needed.
+var refusals = []string{"WRONGPASS", "NOAUTH", "ERR AUTH", "NOPERM"}
+
+// refusal is err, as ErrRefused where it is one.
+func (s *Store) refusal(err error) error {
+	var untrusted *tls.CertificateVerificationError
+	said, isRedis := rueidis.IsRedisErr(err)
+	if isRedis && slices.ContainsFunc(refusals, func(p string) bool { return strings.HasPrefix(said.Error(), p) }) || errors.As(err, &untrusted) {
+		return fmt.Errorf("%w: %s: %w", ErrRefused, s.location.name, err)
+	}
+	return err
+}
