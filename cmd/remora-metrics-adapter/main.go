@@ -92,18 +92,18 @@ func newProvider(adapter *cmd.AdapterBase, gateways []string) (*liveSessions, er
 }
 
 // ask asks one gateway for its sessions.
-func ask(ctx context.Context, gateway netip.AddrPort) ([]livesessions.Load, error) {
+func ask(ctx context.Context, gateway netip.AddrPort) (*livesessions.Answer, error) {
 	client, err := admin.NewClient(gateway.String())
 	if err != nil {
 		return nil, err
 	}
-	endpoints, err := client.Live(ctx)
+	live, err := client.Live(ctx)
 	if err != nil {
 		return nil, err
 	}
-	loads := make([]livesessions.Load, len(endpoints))
-	for i, ep := range endpoints {
-		loads[i] = livesessions.Load{Service: ep.Service, Incarnation: ep.Incarnation, Sessions: ep.Sessions}
+	answer := &livesessions.Answer{Store: live.Store, Loads: make([]livesessions.Load, len(live.Endpoints))}
+	for i, ep := range live.Endpoints {
+		answer.Loads[i] = livesessions.Load{Service: ep.Service, Addr: ep.Addr, Incarnation: ep.Incarnation, Sessions: ep.Sessions}
 	}
-	return loads, nil
+	return answer, nil
 }

@@ -163,7 +163,7 @@ func TestLiveSessionsAreToldByEndpointAndIncarnation(t *testing.T) {
 			}
 			got, err := g.client.Live(t.Context())
 			must(t, err)
-			for _, ep := range got {
+			for _, ep := range got.Endpoints {
 				if ep.Service != fullName || ep.Incarnation != "of "+ep.Name || ep.Sessions != want[ep.Addr] {
 					t.Errorf("%+v, want %d sessions", ep, want[ep.Addr])
 				}
@@ -175,7 +175,7 @@ func TestLiveSessionsAreToldByEndpointAndIncarnation(t *testing.T) {
 			g.pass(time.Minute)
 			got, err = g.client.Live(t.Context())
 			must(t, err)
-			for _, ep := range got {
+			for _, ep := range got.Endpoints {
 				if ep.Sessions != 0 {
 					t.Errorf("after the idle minute: %+v", ep)
 				}
@@ -216,20 +216,20 @@ func TestAMovedSessionStaysMovedAndItsReplicaIsTold(t *testing.T) {
 func TestADrainedReplicaGetsNoNewSessionUntilThatIsUndone(t *testing.T) {
 	g := newGate(t)
 	for _, name := range []string{addr1, "backend-1-a"} {
-		eps, err := g.client.Drain(t.Context(), admin.DrainRequest{Endpoint: name})
+		answer, err := g.client.Drain(t.Context(), admin.DrainRequest{Endpoint: name})
 		must(t, err)
-		if len(eps) != 1 || eps[0].Addr != addr1 || eps[0].State != "draining" {
-			t.Fatalf("draining %s gives %+v", name, eps)
+		if eps := answer.Endpoints; len(eps) != 1 || eps[0].Addr != addr1 || eps[0].State != "draining" {
+			t.Fatalf("draining %s gives %+v", name, answer)
 		}
 		for _, user := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
 			if at := g.hit(t, user, false).Endpoint.Addr; at != addr2 {
 				t.Errorf("%s got a session on the drained %s", user, at)
 			}
 		}
-		eps, err = g.client.Drain(t.Context(), admin.DrainRequest{Endpoint: name, Undo: true})
+		answer, err = g.client.Drain(t.Context(), admin.DrainRequest{Endpoint: name, Undo: true})
 		must(t, err)
-		if eps[0].State != "ready" {
-			t.Errorf("after the undo the replica is %s", eps[0].State)
+		if is := answer.Endpoints[0].State; is != "ready" {
+			t.Errorf("after the undo the replica is %s", is)
 		}
 	}
 }
@@ -331,8 +331,9 @@ func TestWaitsEndWhenTheServerStopsAndTheirNumberIsBounded(t *testing.T) {
 func TestEndpointsShowLiveAndHeldSessions(t *testing.T) {
 	g := newGate(t)
 	dec := g.hit(t, "ann", true)
-	eps, err := g.client.Endpoints(t.Context(), "backend-1")
+	answer, err := g.client.Endpoints(t.Context(), "backend-1")
 	must(t, err)
+	eps := answer.Endpoints
 	if len(eps) != 2 {
 		t.Fatalf("there are %d endpoints: %+v", len(eps), eps)
 	}

@@ -26,12 +26,38 @@ type Status struct {
 	StartedAt time.Time      `json:"startedAt"`
 	Ready     bool           `json:"ready"`
 	NotReady  string         `json:"notReady,omitempty"` // why it is not
+	Degraded  string         `json:"degraded,omitempty"` // what it goes without while it is ready
 	Listeners []Listener     `json:"listeners"`
 	Config    ConfigStatus   `json:"config"`
 	Cluster   *ClusterStatus `json:"cluster,omitempty"` // where the configuration comes from, when it is one
 	Sessions  SessionsStatus `json:"sessions"`
+	Store     *StoreStatus   `json:"store,omitempty"`   // with --store
 	Drains    []Drain        `json:"drains"`            // endpoints that are draining
 	ScaleIn   *ScaleInStatus `json:"scaleIn,omitempty"` // with --scale-in
+}
+
+// StoreStatus is the store that several gateways share their sessions in.
+type StoreStatus struct {
+	URL     string    `json:"url"` // without a password
+	Prefix  string    `json:"prefix"`
+	Answers bool      `json:"answers"`         // false: this gateway decides alone
+	Since   time.Time `json:"since,omitzero"`  // when it ceased to answer; zero while it does
+	Error   string    `json:"error,omitempty"` // why it does not answer, or is not used
+	Full    bool      `json:"full,omitempty"`  // it has refused new sessions within the last seconds, for its memory is used up
+	// LastAnswer is when a call last succeeded; zero: none has.
+	LastAnswer time.Time `json:"lastAnswer,omitzero"`
+	Telling    bool      `json:"telling,omitempty"` // it is being told all live sessions of this gateway, since it was away or may have lost some
+	Sessions   int       `json:"liveSessions"`      // of all gateways, as of the last count
+	Pending    int       `json:"pendingRenewals"`   // that wait to be sent
+	Undecided  int       `json:"decidedAlone"`      // sessions that began or moved while it did not answer, and of which it has not heard yet
+}
+
+// Name tells stores apart: gateways of one share all sessions.
+func (s *StoreStatus) Name() string {
+	if s == nil {
+		return ""
+	}
+	return s.URL + " " + s.Prefix
 }
 
 // Drain is an endpoint that keeps its sessions and gets no new ones.
@@ -125,11 +151,17 @@ type SessionsStatus struct {
 // Endpoints is the answer about endpoints.
 type Endpoints struct {
 	Endpoints []affinity.EndpointView `json:"endpoints"`
+	// Store is StoreStatus.Name of the store whose gateways' sessions are all counted, those of this gateway among them; empty: this
+	// gateway shares its sessions with none, and the others' are to be added.
+	Store string `json:"store,omitempty"`
+	// Untold says why the other gateways have not heard of a change yet; empty: they have, or there are none.
+	Untold string `json:"untold,omitempty"`
 }
 
 // Live is how many live sessions each endpoint has: Endpoints without what has to be counted for it, so it costs little.
 type Live struct {
 	Endpoints []LiveEndpoint `json:"endpoints"`
+	Store     string         `json:"store,omitempty"` // as Endpoints has it
 }
 
 // LiveEndpoint is one endpoint of one service.

@@ -73,19 +73,17 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 }
 
 // Endpoints lists the endpoints of a service, or of all when service is empty.
-func (c *Client) Endpoints(ctx context.Context, service string) ([]affinity.EndpointView, error) {
+func (c *Client) Endpoints(ctx context.Context, service string) (Endpoints, error) {
 	q := url.Values{}
 	if service != "" {
 		q.Set("service", service)
 	}
-	out, err := call[Endpoints](ctx, c, http.MethodGet, PathEndpoints, q, nil)
-	return out.Endpoints, err
+	return call[Endpoints](ctx, c, http.MethodGet, PathEndpoints, q, nil)
 }
 
 // Live asks for the endpoints' live sessions. An address for monitoring answers that too.
-func (c *Client) Live(ctx context.Context) ([]LiveEndpoint, error) {
-	out, err := call[Live](ctx, c, http.MethodGet, PathLive, nil, nil)
-	return out.Endpoints, err
+func (c *Client) Live(ctx context.Context) (Live, error) {
+	return call[Live](ctx, c, http.MethodGet, PathLive, nil, nil)
 }
 
 // Session asks for a user's live session.
@@ -99,9 +97,8 @@ func (c *Client) Move(ctx context.Context, req MoveRequest) (affinity.SessionVie
 }
 
 // Drain marks an endpoint as draining, or takes the mark back, and returns what is at its address.
-func (c *Client) Drain(ctx context.Context, req DrainRequest) ([]affinity.EndpointView, error) {
-	out, err := call[Endpoints](ctx, c, http.MethodPost, PathDrain, nil, req)
-	return out.Endpoints, err
+func (c *Client) Drain(ctx context.Context, req DrainRequest) (Endpoints, error) {
+	return call[Endpoints](ctx, c, http.MethodPost, PathDrain, nil, req)
 }
 
 // WaitDrained waits until no session is left at the endpoint, or for the given time, at most a minute.

@@ -22,6 +22,10 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, st.NotReady)
 		return
 	}
+	if st.Degraded != "" {
+		fmt.Fprintln(w, "ready, degraded:", st.Degraded)
+		return
+	}
 	fmt.Fprintln(w, "ready")
 }
 
@@ -40,12 +44,12 @@ func (s *Server) endpoints(w http.ResponseWriter, r *http.Request) {
 		}
 		eps = slices.DeleteFunc(eps, func(ep affinity.EndpointView) bool { return !begins(ep.Service, name) })
 	}
-	writeJSON(w, Endpoints{Endpoints: eps})
+	writeJSON(w, Endpoints{Endpoints: eps, Store: s.store()})
 }
 
 func (s *Server) live(w http.ResponseWriter, _ *http.Request) {
 	all := s.config.Engine.EndpointStats(s.now())
-	answer := Live{Endpoints: make([]LiveEndpoint, len(all))}
+	answer := Live{Endpoints: make([]LiveEndpoint, len(all)), Store: s.store()}
 	for i, ep := range all {
 		answer.Endpoints[i] = LiveEndpoint{Service: ep.Service, Addr: ep.Addr, Name: ep.Name, Incarnation: ep.Incarnation, Sessions: ep.Live}
 	}
@@ -68,7 +72,18 @@ func (s *Server) drain(w http.ResponseWriter, r *http.Request) {
 		s.unknownEndpoint(req.Endpoint).write(w)
 		return
 	}
-	writeJSON(w, Endpoints{Endpoints: eps})
+	answer := Endpoints{Endpoints: eps, Store: s.store()}
+	if s.config.Shared != nil {
+		marks := make([][2]string, len(eps))
+		for i, ep := range eps {
+			marks[i] = [2]string{ep.Addr, ep.Incarnation}
+		}
+		slices.SortFunc(marks, func(a, b [2]string) int { return slices.Compare(a[:], b[:]) })
+		if err := s.config.Shared.Drain(slices.Compact(marks), !req.Undo); err != nil {
+			answer.Untold = err.Error()
+		}
+	}
+	writeJSON(w, answer)
 }
 
 // drainWait answers when neither a session nor a request is left at an endpoint, or when the time is up.

@@ -38,7 +38,7 @@ const (
 	pathHealth  = "/healthz"
 )
 
-// Config is what a Server shows and acts on. All but Names, Profiles and Monitoring is needed.
+// Config is what a Server shows and acts on. All but Names, Profiles, Shared and Monitoring is needed.
 type Config struct {
 	Engine  *affinity.Engine
 	Status  func() Status
@@ -49,9 +49,19 @@ type Config struct {
 	Now      func() time.Time
 	Names    []string // what the Host header may say besides localhost and IP addresses
 	Profiles bool     // serve /debug/pprof/
+	// Shared is the store that gateways share their sessions in; nil: there is none.
+	Shared *Shared
 	// Monitoring leaves only what monitoring asks for, which changes nothing and costs little: its address may be open to a network
-	// where the API's may not. Of the rest, only Engine, Status, Metrics, Now and Names are used then.
+	// where the API's may not. Of the rest, only Engine, Status, Metrics, Shared, Now and Names are used then.
 	Monitoring bool
+}
+
+// Shared is what a Server has to know of a store that gateways share.
+type Shared struct {
+	Name string // StoreStatus.Name
+	// Drain tells the other gateways what an operator has drained here, by address and incarnation, or that it is taken back. The error says
+	// why they have not heard of it yet.
+	Drain func(marks [][2]string, on bool) error
 }
 
 // Server serves the API.
@@ -86,6 +96,14 @@ func (s *Server) Serve(l net.Listener) error {
 		return err
 	}
 	return nil
+}
+
+// store is the name of the store that gateways share; empty: there is none.
+func (s *Server) store() string {
+	if s.config.Shared == nil {
+		return ""
+	}
+	return s.config.Shared.Name
 }
 
 // Shutdown ends waits, lets other requests finish until ctx is done, and then cuts them off.

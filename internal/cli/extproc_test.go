@@ -261,7 +261,7 @@ func TestAReplicaThatAppearsIsWarming(t *testing.T) {
 	states := map[string]string{}
 	eps, err := g.api.Endpoints(t.Context(), "")
 	must(t, err)
-	for _, ep := range eps {
+	for _, ep := range eps.Endpoints {
 		states[ep.Addr] = ep.State
 	}
 	if states[backends.addresses[0]] != "ready" || states[backends.addresses[1]] != "warming" {

@@ -56,9 +56,9 @@ sessions, gets no new one); or unhealthy (could not be connected to, gets no new
 	output := addOutput(cmd)
 	cmd.Flags().StringVar(&service, "service", "", "only this service: its name, or a beginning of it that fits no other")
 	cmd.RunE = runs(func(cmd *cobra.Command, _ []string) error {
-		return asks(cmd, g, func(ctx context.Context, c *admin.Client) ([]affinity.EndpointView, error) {
+		return asks(cmd, g, func(ctx context.Context, c *admin.Client) (admin.Endpoints, error) {
 			return c.Endpoints(ctx, service)
-		}, func(answers []answer[[]affinity.EndpointView]) error {
+		}, func(answers []answer[admin.Endpoints]) error {
 			return printEndpoints(env, *output, g.kubernetes, answers)
 		})
 	})
@@ -143,17 +143,20 @@ and a new replica on the same address does not have it.`,
 			ctx, cancel = context.WithTimeoutCause(ctx, timeout, fmt.Errorf("gave up after %s: %s is draining, and not empty yet", timeout, args[0]))
 			defer cancel()
 		}
-		return asks(cmd, g, func(within context.Context, c *admin.Client) ([]affinity.EndpointView, error) {
+		return asks(cmd, g, func(within context.Context, c *admin.Client) (admin.Endpoints, error) {
 			// Within a bound of its own: when the time for waiting is up, the mark is there.
 			eps, err := c.Drain(within, admin.DrainRequest{Endpoint: args[0], Undo: undo})
+			if err == nil && eps.Untold != "" {
+				fmt.Fprintf(env.Stderr, "the other gateways have not heard of it yet, and will when the store answers: %s\n", eps.Untold)
+			}
 			if err == nil && !undo {
-				err = warnUnready(within, env, c, eps)
+				err = warnUnready(within, env, c, eps.Endpoints)
 			}
 			if err != nil || !wait {
 				return eps, err
 			}
 			return untilDrained(ctx, env, c, args[0])
-		}, func(answers []answer[[]affinity.EndpointView]) error {
+		}, func(answers []answer[admin.Endpoints]) error {
 			return printEndpoints(env, *output, g.kubernetes, answers)
 		})
 	})
@@ -166,7 +169,7 @@ func warnUnready(ctx context.Context, env Env, c *admin.Client, drained []affini
 	if err != nil {
 		return err
 	}
-	unready := withoutReady(all)
+	unready := withoutReady(all.Endpoints)
 	for _, ep := range drained {
 		if _, is := unready[ep.Service]; is {
 			delete(unready, ep.Service)
@@ -177,13 +180,14 @@ func warnUnready(ctx context.Context, env Env, c *admin.Client, drained []affini
 }
 
 // untilDrained waits until a replica is empty, and gives what is at its address then.
-func untilDrained(ctx context.Context, env Env, c *admin.Client, endpoint string) ([]affinity.EndpointView, error) {
+func untilDrained(ctx context.Context, env Env, c *admin.Client, endpoint string) (admin.Endpoints, error) {
 	if err := waitDrained(ctx, env, c, endpoint); err != nil {
-		return nil, err
+		return admin.Endpoints{}, err
 	}
 	fmt.Fprintf(env.Stderr, "%s is empty\n", endpoint)
 	eps, err := c.Endpoints(ctx, "")
-	return slices.DeleteFunc(eps, func(ep affinity.EndpointView) bool { return ep.Addr != endpoint && ep.Name != endpoint }), err
+	eps.Endpoints = slices.DeleteFunc(eps.Endpoints, func(ep affinity.EndpointView) bool { return ep.Addr != endpoint && ep.Name != endpoint })
+	return eps, err
 }
 
 // isUnknownEndpoint reports whether the gateway has no such endpoint.

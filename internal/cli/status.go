@@ -69,9 +69,11 @@ otherwise.`,
 		}
 		defer stop()
 		answers := ask(ctx, all, func(ctx context.Context, c *admin.Client) (s gatewayState, err error) {
+			var eps admin.Endpoints
 			if s.Status, err = c.Status(ctx); err == nil {
-				s.Endpoints, err = c.Endpoints(ctx, "")
+				eps, err = c.Endpoints(ctx, "")
 			}
+			s.Endpoints = eps.Endpoints
 			return s, err
 		})
 		if err := failed(answers); err != nil && len(answers) == 1 {
@@ -84,10 +86,10 @@ otherwise.`,
 
 func newOverview(answers []answer[gatewayState]) *overview {
 	o := &overview{Gateways: answers, Services: []serviceState{}}
-	var all [][]affinity.EndpointView
+	var all []admin.Endpoints
 	for _, a := range answers {
 		if a.Answer != nil {
-			all = append(all, a.Answer.Endpoints)
+			all = append(all, admin.Endpoints{Endpoints: a.Answer.Endpoints, Store: a.Answer.Status.Store.Name()})
 		}
 	}
 	o.Endpoints = sumEndpoints(all)
@@ -167,7 +169,6 @@ func refusals(st *admin.Status) []string {
 func (o *overview) printTables(env Env) error {
 	var gateways, services, endpoints, drains [][]string
 	var now time.Time // by the gateways' own clocks
-	sessions := 0
 	for _, a := range o.Gateways {
 		if a.Answer == nil {
 			gateways = append(gateways, []string{a.Gateway, "-", "no answer", "-", "-", "-", "-", "-", "-"})
@@ -177,7 +178,6 @@ func (o *overview) printTables(env Env) error {
 		for _, ep := range a.Answer.Endpoints {
 			live += ep.Live
 		}
-		sessions += live
 		st := &a.Answer.Status
 		if st.Now.After(now) {
 			now = st.Now
@@ -188,6 +188,10 @@ func (o *overview) printTables(env Env) error {
 		})
 	}
 	if len(o.Gateways) > 1 {
+		sessions := 0
+		for _, s := range o.Services {
+			sessions += s.Live
+		}
 		gateways = append(gateways, []string{"all", "-", "-", "-", "-", "-", "-", strconv.Itoa(sessions), "-"})
 	}
 	for _, s := range o.Services {
@@ -205,6 +209,7 @@ func (o *overview) printTables(env Env) error {
 		rows    [][]string
 	}{
 		{"GATEWAY VERSION STATE UP ROUTES SERVICES ENDPOINTS LIVE CONCERNS", gateways},
+		{"STORE PREFIX ANSWERS LIVE", o.stores()},
 		{"SERVICE ENDPOINTS LIVE HELD IN-FLIGHT", services},
 		{"SERVICE ENDPOINT NAME STATE LIVE HELD IN-FLIGHT", endpoints},
 		{"DRAINING ENDPOINT NAME FOR END LIVE IN-FLIGHT", drains},
@@ -220,6 +225,36 @@ func (o *overview) printTables(env Env) error {
 		}
 	}
 	return nil
+}
+
+// stores are the stores in which the gateways share sessions, and how many of the gateways get an answer.
+func (o *overview) stores() (rows [][]string) {
+	type state struct {
+		url, prefix              string
+		gateways, answered, live int
+	}
+	states := map[string]*state{}
+	for _, a := range o.Gateways {
+		if a.Answer == nil || a.Answer.Status.Store == nil {
+			continue
+		}
+		st := a.Answer.Status.Store
+		s := states[st.Name()]
+		if s == nil {
+			s = &state{url: st.URL, prefix: st.Prefix}
+			states[st.Name()] = s
+		}
+		s.gateways++
+		if st.Answers {
+			s.answered++
+		}
+		s.live = max(s.live, st.Sessions)
+	}
+	for _, s := range states {
+		rows = append(rows, []string{s.url, s.prefix, fmt.Sprintf("%d of %s", s.answered, counted(s.gateways, "gateway")), strconv.Itoa(s.live)})
+	}
+	slices.SortFunc(rows, slices.Compare)
+	return rows
 }
 
 // concerns says shortly what is to be looked at in a gateway's status.
@@ -251,6 +286,9 @@ func concerns(state *gatewayState) string {
 	}
 	if st.Cluster != nil && st.Cluster.StatusError != "" {
 		out = append(out, "status not written")
+	}
+	if st.Degraded != "" {
+		out = append(out, st.Degraded)
 	}
 	if st.Sessions.SaveError != "" {
 		out = append(out, "sessions not saved")

@@ -18,12 +18,12 @@ type answersOf[T any] struct {
 }
 
 // printEndpoints prints the replicas that a gateway has, or with labelled, those that each of several has, and their sums.
-func printEndpoints(env Env, output outputFlag, labelled bool, answers []answer[[]affinity.EndpointView]) error {
+func printEndpoints(env Env, output outputFlag, labelled bool, answers []answer[admin.Endpoints]) error {
 	switch {
 	case output == "json" && labelled:
-		return printJSON(env.Stdout, answersOf[[]affinity.EndpointView]{answers})
+		return printJSON(env.Stdout, answersOf[admin.Endpoints]{answers})
 	case output == "json":
-		return printJSON(env.Stdout, admin.Endpoints{Endpoints: *answers[0].Answer})
+		return printJSON(env.Stdout, answers[0].Answer)
 	}
 	var rows [][]string
 	add := func(gateway string, eps []affinity.EndpointView) {
@@ -31,10 +31,10 @@ func printEndpoints(env Env, output outputFlag, labelled bool, answers []answer[
 			rows = append(rows, []string{gateway, ep.Service, ep.Addr, cmp.Or(ep.Name, "-"), ep.State, strconv.Itoa(ep.Live), strconv.Itoa(ep.Held)})
 		}
 	}
-	var all [][]affinity.EndpointView
+	var all []admin.Endpoints
 	for _, a := range answers {
 		if a.Answer != nil {
-			add(a.Gateway, *a.Answer)
+			add(a.Gateway, a.Answer.Endpoints)
 			all = append(all, *a.Answer)
 		}
 	}
@@ -55,15 +55,22 @@ func labelledTable(env Env, labelled bool, heading string, rows [][]string) erro
 	return table(env.Stdout, heading, rows)
 }
 
-// sumEndpoints puts together what several gateways have of the same replicas. States that differ are all named.
-func sumEndpoints(all [][]affinity.EndpointView) []affinity.EndpointView {
+// sumEndpoints puts together what several gateways have of the same replicas. States that differ are all named. Gateways that share a store
+// count the same sessions, each at a moment of its own: the most counts.
+func sumEndpoints(all []admin.Endpoints) []affinity.EndpointView {
 	type name struct{ service, addr, incarnation string }
 	at := map[name]int{}
 	states := map[name][]string{}
+	live := map[name]map[string]int{} // by the store, or the number of the gateway that has none
 	sums := []affinity.EndpointView{}
-	for _, eps := range all {
-		for _, ep := range eps {
+	for n, answer := range all {
+		store := cmp.Or(answer.Store, strconv.Itoa(n))
+		for _, ep := range answer.Endpoints {
 			id := name{ep.Service, ep.Addr, ep.Incarnation}
+			if live[id] == nil {
+				live[id] = map[string]int{}
+			}
+			live[id][store] = max(live[id][store], ep.Live)
 			states[id] = append(states[id], ep.State)
 			i, known := at[id]
 			if !known {
@@ -72,7 +79,7 @@ func sumEndpoints(all [][]affinity.EndpointView) []affinity.EndpointView {
 				continue
 			}
 			s := &sums[i]
-			s.Live, s.Held, s.InFlight = s.Live+ep.Live, s.Held+ep.Held, s.InFlight+ep.InFlight
+			s.Held, s.InFlight = s.Held+ep.Held, s.InFlight+ep.InFlight
 			if s.DrainingSince.IsZero() || !ep.DrainingSince.IsZero() && ep.DrainingSince.Before(s.DrainingSince) {
 				s.DrainingSince = ep.DrainingSince
 			}
@@ -82,9 +89,12 @@ func sumEndpoints(all [][]affinity.EndpointView) []affinity.EndpointView {
 		}
 	}
 	for i := range sums {
-		s := states[name{sums[i].Service, sums[i].Addr, sums[i].Incarnation}]
-		slices.Sort(s)
-		sums[i].State = strings.Join(slices.Compact(s), "/")
+		id := name{sums[i].Service, sums[i].Addr, sums[i].Incarnation}
+		slices.Sort(states[id])
+		sums[i].State, sums[i].Live = strings.Join(slices.Compact(states[id]), "/"), 0
+		for _, n := range live[id] {
+			sums[i].Live += n
+		}
 	}
 	slices.SortStableFunc(sums, func(a, b affinity.EndpointView) int {
 		return cmp.Or(strings.Compare(a.Service, b.Service), strings.Compare(a.Addr, b.Addr))

@@ -51,7 +51,7 @@ func draining(ctx context.Context, t *tour) error {
 
 // drain marks a replica as draining, or takes the mark back, as `remora sessions drain` does.
 func (t *tour) drain(ctx context.Context, r *replica, on bool) error {
-	views, err := t.admin.Drain(ctx, admin.DrainRequest{Endpoint: r.addr.String(), Undo: !on})
+	answer, err := t.admin.Drain(ctx, admin.DrainRequest{Endpoint: r.addr.String(), Undo: !on})
 	if err != nil {
 		return err
 	}
@@ -60,7 +60,7 @@ func (t *tour) drain(ctx context.Context, r *replica, on bool) error {
 		want, undo = "ready", " --undo"
 	}
 	t.note("remora sessions drain %s%s", r.addr, undo)
-	if len(views) != 1 || views[0].Name != r.name || views[0].State != want {
+	if views := answer.Endpoints; len(views) != 1 || views[0].Name != r.name || views[0].State != want {
 		return fmt.Errorf("the admin API was asked to make %s %s, and answered %+v", r.name, want, views)
 	}
 	return nil

@@ -207,7 +207,7 @@ func (s *scaler) views(ctx context.Context) (map[string]affinity.EndpointView, e
 		return nil, err
 	}
 	byName := map[string]affinity.EndpointView{}
-	for _, v := range all {
+	for _, v := range all.Endpoints {
 		byName[v.Name] = v
 	}
 	for _, r := range s.fleet.of(s.service) {

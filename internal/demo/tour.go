@@ -183,7 +183,7 @@ func (t *tour) checkCounts(ctx context.Context, service string) error {
 	}
 	var counts []string
 	var wrong []error
-	for _, v := range views {
+	for _, v := range views.Endpoints {
 		count := fmt.Sprintf("%s %d", v.Name, v.Live)
 		if v.State != affinity.Ready.String() {
 			count += " (" + v.State + ")"

@@ -17,9 +17,18 @@ const (
 	atOnce    = 16              // gateways that are asked at a time
 )
 
+// Answer is what one gateway says.
+type Answer struct {
+	// Store names the store in which it shares its sessions with other gateways: each of them counts those of all. Empty: it shares them with
+	// none.
+	Store string
+	Loads []Load
+}
+
 // Load is what one gateway says of one endpoint.
 type Load struct {
 	Service     string // as affinity.ServiceConfig.Name
+	Addr        string // ip:port
 	Incarnation string // the pod's uid
 	Sessions    int
 }
@@ -27,7 +36,7 @@ type Load struct {
 // Reader asks the gateways. Its fields are set before it is used, and not changed then.
 type Reader struct {
 	Gateways func(context.Context) ([]netip.AddrPort, error)
-	Ask      func(context.Context, netip.AddrPort) ([]Load, error)
+	Ask      func(context.Context, netip.AddrPort) (*Answer, error)
 
 	once sync.Once
 	turn chan struct{} // has room for one, who may read and use last
@@ -68,8 +77,7 @@ func (r *Reader) read(ctx context.Context) (*Counts, error) {
 	if len(gateways) == 0 {
 		return nil, errors.New("no gateway is ready, so nobody knows the sessions")
 	}
-	counts := newCounts(time.Now())
-	answers, errs := make([][]Load, len(gateways)), make([]error, len(gateways))
+	answers, errs := make([]*Answer, len(gateways)), make([]error, len(gateways))
 	var asking sync.WaitGroup
 	turns := make(chan struct{}, atOnce)
 	for i, g := range gateways {
@@ -85,14 +93,12 @@ func (r *Reader) read(ctx context.Context) (*Counts, error) {
 		if errs[i] != nil {
 			err = fmt.Errorf("%s: %w", gateways[i], errs[i])
 			silent++
-			continue
 		}
-		counts.add(answers[i])
 	}
 	if silent > 0 {
 		return nil, fmt.Errorf("%d of %d gateways have not answered, and any number without theirs would be too small: %w", silent, len(gateways), err)
 	}
-	return counts, nil
+	return count(time.Now(), answers), nil
 }
 
 // Counts is how many live sessions there are. It is not changed once it is given away.
@@ -105,20 +111,38 @@ type Counts struct {
 
 type service struct{ namespace, name string }
 
-func newCounts(at time.Time) *Counts {
-	return &Counts{At: at, pods: map[string]int{}, services: map[service]int{}}
+// endpoint is one that the gateways of a store have in common. A service may have an endpoint several times, with another address.
+type endpoint struct {
+	store, service, address, incarnation string
 }
 
-// add adds what one gateway says. A pod may be an endpoint of several services, or of several subsets of one, which have sessions of
-// their own.
-func (c *Counts) add(loads []Load) {
-	for _, l := range loads {
-		if l.Incarnation != "" {
-			c.pods[l.Incarnation] += l.Sessions
+// count counts what gateways have said. What gateways of one store say of an endpoint are the same sessions, counted at different moments: the
+// most counts. A pod may be an endpoint of several services, or of several subsets of one, which have sessions of their own.
+func count(at time.Time, answers []*Answer) *Counts {
+	c := &Counts{At: at, pods: map[string]int{}, services: map[service]int{}}
+	common := map[endpoint]int{}
+	for _, a := range answers {
+		for _, l := range a.Loads {
+			if a.Store == "" {
+				c.add(l.Service, l.Incarnation, l.Sessions)
+				continue
+			}
+			ep := endpoint{a.Store, l.Service, l.Addr, l.Incarnation}
+			common[ep] = max(common[ep], l.Sessions)
 		}
-		if s, is := serviceOf(l.Service); is {
-			c.services[s] += l.Sessions
-		}
+	}
+	for ep, sessions := range common {
+		c.add(ep.service, ep.incarnation, sessions)
+	}
+	return c
+}
+
+func (c *Counts) add(name, incarnation string, sessions int) {
+	if incarnation != "" {
+		c.pods[incarnation] += sessions
+	}
+	if s, is := serviceOf(name); is {
+		c.services[s] += sessions
 	}
 }
 

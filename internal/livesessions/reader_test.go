@@ -21,6 +21,7 @@ type scene struct {
 	Reader
 
 	mu    sync.Mutex
+	store string // that the gateways share
 	says  map[netip.AddrPort][]Load
 	fails map[netip.AddrPort]error
 	asked int // gateways, in all
@@ -37,11 +38,11 @@ func newScene(says map[netip.AddrPort][]Load) *scene {
 		}
 		return all, nil
 	}
-	s.Ask = func(_ context.Context, g netip.AddrPort) ([]Load, error) {
+	s.Ask = func(_ context.Context, g netip.AddrPort) (*Answer, error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.asked++
-		return s.says[g], s.fails[g]
+		return &Answer{Store: s.store, Loads: s.says[g]}, s.fails[g]
 	}
 	return s
 }
@@ -49,16 +50,16 @@ func newScene(says map[netip.AddrPort][]Load) *scene {
 func TestTheSessionsOfAPodAreThoseOfAllGatewaysAndOfAllItsServices(t *testing.T) {
 	s := newScene(map[netip.AddrPort][]Load{
 		gatewayA: {
-			{"cart.shop.svc.cluster.local:8080", "uid-1", 3},
-			{"cart.shop.svc.cluster.local:8080", "uid-2", 0},
-			{"cart.shop.svc.cluster.local:8080/v1", "uid-1", 1},
-			{"cart-admin.shop.svc.cluster.local:9000", "uid-1", 5},
-			{"db.example.com:443", "", 7},
+			{Service: "cart.shop.svc.cluster.local:8080", Incarnation: "uid-1", Sessions: 3},
+			{Service: "cart.shop.svc.cluster.local:8080", Incarnation: "uid-2", Sessions: 0},
+			{Service: "cart.shop.svc.cluster.local:8080/v1", Incarnation: "uid-1", Sessions: 1},
+			{Service: "cart-admin.shop.svc.cluster.local:9000", Incarnation: "uid-1", Sessions: 5},
+			{Service: "db.example.com:443", Incarnation: "", Sessions: 7},
 		},
 		gatewayB: {
-			{"cart.shop.svc.cluster.local:8080", "uid-1", 10},
-			{"cart.shop.svc.cluster.local:8080", "uid-3", 2},
-			{"cart.other.svc:8080", "uid-4", 1},
+			{Service: "cart.shop.svc.cluster.local:8080", Incarnation: "uid-1", Sessions: 10},
+			{Service: "cart.shop.svc.cluster.local:8080", Incarnation: "uid-3", Sessions: 2},
+			{Service: "cart.other.svc:8080", Incarnation: "uid-4", Sessions: 1},
 		},
 	})
 	counts, err := s.Read(t.Context())
@@ -88,6 +89,34 @@ func TestTheSessionsOfAPodAreThoseOfAllGatewaysAndOfAllItsServices(t *testing.T)
 	}
 }
 
+func TestTheSessionsOfGatewaysThatShareAStoreAreCountedOnce(t *testing.T) {
+	const cart = "cart.shop.svc.cluster.local:8080"
+	s := newScene(map[netip.AddrPort][]Load{
+		gatewayA: {
+			{Service: cart, Addr: "10.2.0.1:8080", Incarnation: "uid-1", Sessions: 13},
+			{Service: cart, Addr: "10.2.0.2:8080", Incarnation: "uid-2", Sessions: 2},
+			{Service: cart + "/v1", Addr: "10.2.0.1:8080", Incarnation: "uid-1", Sessions: 1},
+		},
+		gatewayB: { // which has counted a moment later
+			{Service: cart, Addr: "10.2.0.1:8080", Incarnation: "uid-1", Sessions: 12},
+			{Service: cart, Addr: "10.2.0.2:8080", Incarnation: "uid-2", Sessions: 4},
+		},
+	})
+	s.store = "redis://store:6379 remora:"
+	counts, err := s.Read(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for uid, want := range map[string]int{"uid-1": 14, "uid-2": 4} {
+		if n, known := counts.Pod(uid); n != want || !known {
+			t.Errorf("%s has %d sessions (known: %v), want %d", uid, n, known, want)
+		}
+	}
+	if n, _ := counts.Service("shop", "cart"); n != 18 {
+		t.Errorf("the service has %d sessions, want 18", n)
+	}
+}
+
 func TestWithoutTheAnswerOfEveryGatewayThereIsNoCount(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(*scene)
@@ -109,7 +138,7 @@ func TestWithoutTheAnswerOfEveryGatewayThereIsNoCount(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newScene(map[netip.AddrPort][]Load{gatewayA: {{"cart.shop.svc:80", "uid-1", 3}}, gatewayB: nil})
+			s := newScene(map[netip.AddrPort][]Load{gatewayA: {{Service: "cart.shop.svc:80", Incarnation: "uid-1", Sessions: 3}}, gatewayB: nil})
 			test.change(s)
 			counts, err := s.Read(t.Context())
 			if err == nil {
@@ -126,9 +155,9 @@ func TestWithoutTheAnswerOfEveryGatewayThereIsNoCount(t *testing.T) {
 
 func TestWhoAsksWithinASecondSharesAReading(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newScene(map[netip.AddrPort][]Load{gatewayA: {{"cart.shop.svc:80", "uid-1", 3}}})
+		s := newScene(map[netip.AddrPort][]Load{gatewayA: {{Service: "cart.shop.svc:80", Incarnation: "uid-1", Sessions: 3}}})
 		ask := s.Ask
-		s.Ask = func(ctx context.Context, g netip.AddrPort) ([]Load, error) {
+		s.Ask = func(ctx context.Context, g netip.AddrPort) (*Answer, error) {
 			time.Sleep(time.Second / 2) //nolint:forbidigo // the bubble's time: how long a gateway takes to answer
 			return ask(ctx, g)
 		}
@@ -157,7 +186,7 @@ func TestWhoAsksWithinASecondSharesAReading(t *testing.T) {
 func TestAGatewayThatHangsHoldsNobodyUpForLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(map[netip.AddrPort][]Load{gatewayA: nil})
-		s.Ask = func(ctx context.Context, _ netip.AddrPort) ([]Load, error) {
+		s.Ask = func(ctx context.Context, _ netip.AddrPort) (*Answer, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}
