@@ -26,7 +26,7 @@ func (p *program) openAdmin() (stop func(), err error) {
 	}
 	_, stop, err = p.serveAdmin(p.o.Admin, "admin API", "admin", admin.Config{
 		Engine: p.engine, Status: p.status, Metrics: p.metrics, Swept: p.swept.wait, Now: p.clock.now,
-		Names: p.o.AdminNames, Profiles: p.o.Profiles,
+		Names: p.o.AdminNames, Profiles: p.o.Profiles, Shared: p.sharing.shares(),
 	})
 	return stop, err
 }
@@ -37,7 +37,7 @@ func (p *program) openMetrics() (stop func(), err error) {
 		return func() {}, nil
 	}
 	addr, stop, err := p.serveAdmin(p.o.Metrics, "metrics", "metrics", admin.Config{
-		Engine: p.engine, Status: p.status, Metrics: p.metrics, Now: p.clock.now, Names: p.o.AdminNames, Monitoring: true,
+		Engine: p.engine, Status: p.status, Metrics: p.metrics, Now: p.clock.now, Names: p.o.AdminNames, Shared: p.sharing.shares(), Monitoring: true,
 	})
 	if err == nil {
 		p.monitoring = []admin.Listener{{Door: "metrics", Address: addr}}

@@ -48,6 +48,8 @@ type Options struct {
 	EndpointDelay time.Duration
 	HashKeyFile   string // empty: the key of SessionFile, or a new one
 
+	Sharing *Sharing // nil: the sessions are this program's alone
+
 	ShutdownTimeout time.Duration
 	// Stop brings the signals that ask to stop; the second one cuts off what is in flight. Reload brings those that ask to load
 	// the configuration again: apart from the others, so that they cannot fill their channel.

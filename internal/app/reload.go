@@ -80,6 +80,7 @@ func (p *program) apply(c *Loaded) error {
 	}
 	p.protect(c)
 	p.dropOutdated()
+	p.sharing.begin()
 	for port, l := range opened {
 		if err := p.gateway.Add(l, port); err != nil {
 			// What failed is the system's (descriptors, memory): the configuration is in force, one port of it is not served.

@@ -44,6 +44,7 @@ type program struct {
 	scaler      *scalein.Scaler  // nil: pods are not written
 	metrics     *prometheus.Registry
 	board       *board
+	sharing     *sharing        // nil: sessions are not shared with other gateways
 	sessions    *sessionFile    // nil: sessions do not outlast the process
 	restored    *session.Loaded // what came from the file, until that is said; nil: nothing
 	swept       broadcast
@@ -62,6 +63,7 @@ func Serve(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	defer p.sharing.close()
 	if p.sessions != nil {
 		defer p.sessions.close()
 	}
@@ -91,7 +93,12 @@ func newProgram(o Options) (*program, error) {
 		}
 	}
 	p.board = newBoard(&p.o, p.metrics, p.clock.start)
-	options := affinity.Options{Store: session.NewTable(session.Options{MaxSessions: o.MaxSessions}), EndpointDelay: o.EndpointDelay}
+	table := session.NewTable(session.Options{MaxSessions: o.MaxSessions})
+	options := affinity.Options{Store: table, EndpointDelay: o.EndpointDelay}
+	if o.Sharing != nil {
+		p.sharing = p.share(table)
+		options.Store = p.sharing.store
+	}
 	var random [24]byte
 	rand.Read(random[:]) // never fails
 	copy(options.HashKey[:], random[:])
@@ -109,14 +116,13 @@ func newProgram(o Options) (*program, error) {
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
-	if o.SessionFile == "" {
-		return p, nil
+	if o.SessionFile != "" {
+		file, err := openSessionFile(o.SessionFile)
+		if err != nil {
+			return nil, err
+		}
+		p.sessions = file
 	}
-	file, err := openSessionFile(o.SessionFile)
-	if err != nil {
-		return nil, err
-	}
-	p.sessions = file
 	return p, nil
 }
 
@@ -132,6 +138,9 @@ func (p *program) run(ctx context.Context) error {
 		return err
 	}
 	if err := p.restore(); err != nil {
+		return err
+	}
+	if err := p.sharing.join(ctx); err != nil { // with what the restored sessions are hashed with
 		return err
 	}
 	stopAdmin, err := p.openAdmin() // before the first load, which with a cluster may have to wait
@@ -167,6 +176,7 @@ func (p *program) run(ctx context.Context) error {
 	tasks.Go(func() { p.sweep(background) })
 	tasks.Go(func() { p.saveRegularly(background) })
 	tasks.Go(func() { p.followCertificate(background) })
+	tasks.Go(func() { p.sharing.run(background) })
 	resolved := make(chan struct{}, 1)
 	tasks.Go(func() { p.source.resolver.Run(background, func() { nudge(resolved) }) })
 	stopScaling := p.scaleIn()
@@ -211,6 +221,8 @@ func (p *program) status() admin.Status {
 	st.Now = p.clock.now()
 	st.Sessions.Stored = p.engine.Stats().Sessions
 	st.Drains, st.ScaleIn = p.drains(), p.scaleInStatus()
+	st.Store = p.sharing.status()
+	st.Degraded = degraded(st.Store, st.Now)
 	if st.Cluster = p.clusterStatus(); st.Cluster != nil && st.Config.Generation == 0 && st.Cluster.Error != "" {
 		st.NotReady = "the cluster's objects are not known yet: " + st.Cluster.Error
 	}

@@ -27,6 +27,7 @@ type programFlags struct {
 func addProgram(cmd *cobra.Command, o *app.Options, flags *programFlags, env Env) (start func(*cobra.Command) error) {
 	source := addSource(cmd)
 	scaleIn := addScaleIn(cmd)
+	store := addStore(cmd)
 	f := cmd.Flags()
 	f.StringVar(&flags.admin, "admin", admin.DefaultAddress, `ip:port of the admin API and the metrics, or "off"`)
 	f.StringVar(&flags.metrics, "metrics", "off", `ip:port for monitoring alone: /metrics, /readyz, /healthz and the counts of live sessions, and nothing that changes anything; or "off"`)
@@ -52,6 +53,9 @@ func addProgram(cmd *cobra.Command, o *app.Options, flags *programFlags, env Env
 			return err
 		}
 		if err := flags.apply(o, env); err != nil {
+			return err
+		}
+		if err := store.apply(cmd, o, env); err != nil {
 			return err
 		}
 		ctx := cmd.Context()

@@ -1,0 +1,114 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/remora-proxy/remora/internal/session/shared"
+)
+
+// maxUntold bounds how many drain marks wait for the store, which keeps as many.
+const maxUntold = 4096
+
+// drains are the operators' marks. The store has them, for all gateways; those that it could not be told yet are kept here.
+type drains struct {
+	mu     sync.Mutex
+	untold map[[2]string]bool // by address and incarnation: whether they are set or taken back
+	again  bool               // the store may have lost them: it is told all
+}
+
+// drain tells the other gateways what an operator has drained here. The error says why they have not heard of it yet.
+func (s *sharing) drain(marks [][2]string, on bool) error {
+	d := &s.drains
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, mark := range marks {
+		if len(d.untold) >= maxUntold {
+			return fmt.Errorf("%d drain marks wait for the store already, so that the other gateways will not hear of this one", maxUntold)
+		}
+		d.add(mark, on)
+	}
+	s.mark(s.p.engine.Drained()) // between the engine and here, they may have been overwritten by the store's
+	return s.tellDrains()
+}
+
+// add remembers a mark until the store has it.
+func (d *drains) add(mark [2]string, on bool) {
+	if d.untold == nil {
+		d.untold = make(map[[2]string]bool)
+	}
+	d.untold[mark] = on
+}
+
+// mark makes these the engine's marks, but for what is newer. The lock must be held.
+func (s *sharing) mark(marks [][2]string) {
+	all := make(map[[2]string]bool, len(marks))
+	for _, mark := range marks {
+		all[mark] = true
+	}
+	for mark, on := range s.drains.untold {
+		if on {
+			all[mark] = true
+		} else {
+			delete(all, mark)
+		}
+	}
+	before := s.p.engine.Drained()
+	s.p.engine.SetDrained(slices.Collect(maps.Keys(all)), s.p.clock.instant())
+	after := s.p.engine.Drained()
+	for _, mark := range after {
+		if !slices.Contains(before, mark) {
+			s.p.log.Info("a replica was drained at another gateway", "endpoint", mark[0], "incarnation", mark[1])
+		}
+	}
+	for _, mark := range before {
+		if !slices.Contains(after, mark) {
+			s.p.log.Info("a replica is not drained any more, as another gateway was told", "endpoint", mark[0], "incarnation", mark[1])
+		}
+	}
+}
+
+// tellDrains tells the store what it does not know yet. The lock must be held.
+func (s *sharing) tellDrains() error {
+	if !s.remote.agreed.Load() || !s.store.Waits() {
+		return errors.New("the store does not answer")
+	}
+	for mark, on := range s.drains.untold {
+		if err := s.outside.Announce(shared.News{Kind: shared.Drain, Endpoint: mark, On: on}); err != nil {
+			return err
+		}
+		delete(s.drains.untold, mark)
+	}
+	return nil
+}
+
+// lookAtDrains takes over what operators have drained at other gateways. Where the store does not answer, all stays as it is.
+func (s *sharing) lookAtDrains() {
+	d := &s.drains
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.again {
+		for _, mark := range s.p.engine.Drained() {
+			if _, known := d.untold[mark]; !known && len(d.untold) < maxUntold {
+				d.add(mark, true)
+			}
+		}
+	}
+	if s.tellDrains() != nil {
+		return
+	}
+	d.again = false
+	if marks, err := s.outside.Drained(); err == nil {
+		s.mark(marks)
+	}
+}
+
+// tellDrainsAgain says that the store may have lost the marks.
+func (s *sharing) tellDrainsAgain() {
+	s.drains.mu.Lock()
+	defer s.drains.mu.Unlock()
+	s.drains.again = true
+}

@@ -1,0 +1,251 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/remora-proxy/remora/internal/admin"
+	"github.com/remora-proxy/remora/internal/redisstore"
+	"github.com/remora-proxy/remora/internal/session"
+	"github.com/remora-proxy/remora/internal/session/shared"
+)
+
+// Sharing says in which store the sessions are shared with other gateways.
+type Sharing struct {
+	URL      string        // redisstore.Forms has its forms
+	Prefix   string        // of all keys
+	Interval time.Duration // for which renewals are collected; alike at all gateways
+	Timeout  time.Duration // of a call
+}
+
+const (
+	// storePatience is how long the start waits for the store. That is longer than a request may, for connections have to come to be.
+	storePatience = 3 * time.Second
+	// comparePatience is how long the start takes to compare the sessions of the session file with the store's.
+	comparePatience = 10 * time.Second
+	// markInterval is the time between two looks at what operators have drained at other gateways, where no news bring it earlier.
+	markInterval = time.Second
+	// fullFor is for how long the store counts as full after it has refused a session: it is asked only when one begins.
+	fullFor = 10 * time.Second
+)
+
+// sharing is the program's part in sessions that several gateways share.
+type sharing struct {
+	p       *program
+	o       *Sharing
+	table   *session.Table // in front of the store
+	gateway uint32         // this one's number
+	remote  *remote
+	store   *shared.Store
+	outside *redisstore.Store
+	drains  drains
+	said    storeLog
+	fresh   chan struct{} // has a token when there are news of drains
+	closed  chan struct{}
+	begun   bool          // the store was told what the table has; the main goroutine's
+}
+
+// share makes the store of a program that shares its sessions. It is used from connect on.
+func (p *program) share(table *session.Table) *sharing {
+	s := &sharing{p: p, o: p.o.Sharing, table: table, fresh: make(chan struct{}, 1), closed: make(chan struct{})}
+	for s.gateway == 0 {
+		var random [4]byte
+		rand.Read(random[:]) // never fails
+		s.gateway = binary.LittleEndian.Uint32(random[:])
+	}
+	s.remote = newRemote(s)
+	s.store = shared.New(shared.Options{Table: table, Remote: s.remote, Gateway: s.gateway, Interval: s.o.Interval, Pause: s.pause})
+	return s
+}
+
+// join finds the other gateways; an engine is there. It is no error that the store does not answer, which is for it to do at any time; but one
+// that does not let this gateway in, or that others use with another hash key, is a mistake that somebody has to mend.
+func (s *sharing) join(ctx context.Context) (err error) {
+	if s == nil {
+		return nil
+	}
+	s.store.Resolve(s.p.engine)
+	s.outside, err = redisstore.Open(redisstore.Options{
+		URL: s.o.URL, Prefix: s.o.Prefix, Timeout: s.o.Timeout, Grace: shared.Grace(s.o.Interval), ID: s.gateway,
+		Deliver: s.hear, Log: s.p.log, Now: s.p.clock.now,
+	})
+	if err != nil {
+		return fmt.Errorf("--store: %w", err)
+	}
+	s.p.metrics.MustRegister(s.remote.calls, s.remote.failures, &storeCollector{s})
+	ctx, cancel := context.WithTimeout(ctx, storePatience)
+	defer cancel()
+	err = s.agree(ctx)
+	switch {
+	case errors.Is(err, redisstore.ErrRefused) || errors.Is(err, redisstore.ErrOtherKey):
+		return fmt.Errorf("--store: %w", err)
+	case err != nil:
+		s.p.log.Error("starting alone: the store does not answer. Users without a session here are placed by hash until it does", "store", s.outside.Name(), "error", err)
+		return nil
+	}
+	s.p.log.Info("sessions are shared", "store", s.outside.Name(), "prefix", s.o.Prefix, "interval", s.o.Interval.String())
+	return nil
+}
+
+// agree takes the hash key that all gateways of the store have. Until that has succeeded, the store is not used.
+func (s *sharing) agree(ctx context.Context) error {
+	own := s.p.engine.HashKey()
+	key, err := s.outside.HashKey(ctx, own, s.p.o.HashKeyFile != "")
+	if err != nil {
+		return err
+	}
+	if key != own {
+		if err := s.p.engine.Rekey(key, s.p.clock.instant()); err != nil {
+			return err
+		}
+		if n := s.forget(); n > 0 {
+			s.p.log.Warn("users without a request in the last moments begin new sessions: the other gateways hash their keys with another key; "+
+				"with --hash-key-file all have the same from the start", "sessions", n)
+		}
+	}
+	s.remote.agreed.Store(true)
+	return nil
+}
+
+// forget empties the table.
+func (s *sharing) forget() int {
+	var keys []session.Key
+	s.table.Range(func(e session.Entry) bool {
+		keys = append(keys, e.Key)
+		return true
+	})
+	for _, k := range keys {
+		s.table.Delete(k)
+	}
+	return len(keys)
+}
+
+// begin tells the store what a session file had, and takes over what has become of it meanwhile, before the first request. Where the store
+// does not answer, no request will wait for it.
+func (s *sharing) begin() {
+	if s == nil || s.begun {
+		return
+	}
+	s.begun = true
+	s.p.engine.SweepAll(s.p.clock.instant()) // the store knows idle times from here on
+	for began := time.Now(); time.Since(began) < comparePatience; {
+		s.store.Flush(s.p.clock.instant())
+		if st := s.store.Status(); st.Down || st.LastAnswer != 0 && !st.Telling {
+			break
+		}
+	}
+	s.said.begin(s.store.Status())
+	s.lookAtDrains()
+}
+
+// run does what is to be done regularly, until ctx ends, and then sends what is left.
+func (s *sharing) run(ctx context.Context) {
+	if s == nil {
+		return
+	}
+	var counting sync.WaitGroup
+	counting.Go(func() { s.each(ctx, s.o.Interval, nil, func() { s.store.Count(s.p.clock.instant()) }) })
+	counting.Go(func() { s.each(ctx, markInterval, s.fresh, s.lookAtDrains) })
+	s.each(ctx, s.o.Interval, nil, func() {
+		s.store.Flush(s.p.clock.instant())
+		s.said.look(s)
+	})
+	counting.Wait()
+	s.store.Flush(s.p.clock.instant())
+}
+
+// each calls f at every interval and for every nudge, until ctx ends.
+func (s *sharing) each(ctx context.Context, interval time.Duration, nudges <-chan struct{}, f func()) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		case <-nudges:
+		}
+		f()
+	}
+}
+
+// hear takes news of other gateways.
+func (s *sharing) hear(n shared.News) {
+	if n.Kind == shared.Drain {
+		if n.From != s.gateway {
+			nudge(s.fresh)
+		}
+		return
+	}
+	s.store.Hear(n, s.p.clock.instant())
+}
+
+func (s *sharing) close() {
+	if s != nil && s.outside != nil {
+		close(s.closed)
+		s.outside.Close()
+	}
+}
+
+// pause waits, or until close.
+func (s *sharing) pause(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-s.closed:
+	}
+}
+
+// status is what the admin API tells of the store; nil: sessions are not shared.
+func (s *sharing) status() *admin.StoreStatus {
+	if s == nil {
+		return nil
+	}
+	st := s.store.Status()
+	out := &admin.StoreStatus{
+		URL: s.outside.Name(), Prefix: s.o.Prefix, Answers: !st.Down, Full: s.full(), Telling: st.Telling,
+		Sessions: st.Total, Pending: st.Pending, Undecided: st.Undecided,
+	}
+	if st.LastAnswer != 0 {
+		out.LastAnswer = st.LastAnswer.Time()
+	}
+	if st.Down {
+		out.Since, out.Error = st.Since.Time(), st.Why.Error()
+	} else if err := s.outside.Conflict(); err != nil {
+		out.Error = err.Error()
+	}
+	return out
+}
+
+func (s *sharing) full() bool {
+	at := session.Instant(s.remote.full.Load())
+	return at != 0 && s.p.clock.instant() < at.Add(fullFor)
+}
+
+// degraded says what a gateway with such a store goes without; empty: nothing.
+func degraded(st *admin.StoreStatus, now time.Time) string {
+	switch {
+	case st == nil:
+		return ""
+	case !st.Answers:
+		return fmt.Sprintf("the store has not answered for %s: %s", now.Sub(st.Since).Round(time.Second), st.Error)
+	case st.Error != "":
+		return st.Error
+	case st.Full:
+		return "the store's memory is full: new sessions are not shared"
+	}
+	return ""
+}
+
+// shares is what the admin API has to know of the store; nil: sessions are not shared.
+func (s *sharing) shares() *admin.Shared {
+	if s == nil {
+		return nil
+	}
+	name := admin.StoreStatus{URL: s.outside.Name(), Prefix: s.o.Prefix}
+	return &admin.Shared{Name: name.Name(), Drain: s.drain}
+}
