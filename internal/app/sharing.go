@@ -47,7 +47,7 @@ type sharing struct {
 	said    storeLog
 	fresh   chan struct{} // has a token when there are news of drains
 	closed  chan struct{}
-	begun   bool          // the store was told what the table has; the main goroutine's
+	begun   bool // the store was told what the table has; the main goroutine's
 }
 
 // share makes the store of a program that shares its sessions. It is used from connect on.
