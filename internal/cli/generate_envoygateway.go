@@ -44,11 +44,11 @@ func newGenerateEnvoyGateway(env Env) *cobra.Command {
 	f.StringVar(&o.GatewayNamespace, "gateway-namespace", "default", "with --gateway: its namespace")
 	f.StringVar(&o.Namespace, "namespace", "remora-system", "namespace of the processor")
 	f.StringVar(&o.Image, "image", "remora:latest", "image of the processor")
-	f.IntVar(&o.Replicas, "replicas", 1, "processors; more than one do not share their sessions")
+	addProcessors(cmd, &o.Replicas, &o.Store)
 	f.BoolVar(&o.FailOpen, "fail-open", false, "without a processor, let requests go on by the routes alone (default: they get 500)")
 	f.DurationVar(&o.MessageTimeout, "message-timeout", time.Second, "time for an answer of the processor, 10ms to 1m")
-	cmd.RunE = runs(func(*cobra.Command, []string) error {
-		if err := checkEnvoyGatewayFlags(&o); err != nil {
+	cmd.RunE = runs(func(cmd *cobra.Command, _ []string) error {
+		if err := checkEnvoyGatewayFlags(cmd, &o); err != nil {
 			return err
 		}
 		loaded := app.LoadWith(files, env.Stdin, config.Options{NoSlices: true, Proxied: true})
@@ -67,7 +67,7 @@ func newGenerateEnvoyGateway(env Env) *cobra.Command {
 }
 
 // checkEnvoyGatewayFlags checks what the API server would refuse.
-func checkEnvoyGatewayFlags(o *generate.EnvoyGatewayOptions) error {
+func checkEnvoyGatewayFlags(cmd *cobra.Command, o *generate.EnvoyGatewayOptions) error {
 	if wrong := validation.IsDNS1123Subdomain(o.Gateway); o.Gateway != "" && len(wrong) > 0 {
 		return usagef("--gateway %q is not a name: use lower case letters, digits and '-'", o.Gateway)
 	}
@@ -75,6 +75,9 @@ func checkEnvoyGatewayFlags(o *generate.EnvoyGatewayOptions) error {
 		if err := checkNamespace(f.flag, f.value); err != nil {
 			return err
 		}
+	}
+	if err := checkStore(cmd, &o.Replicas, o.Store); err != nil {
+		return err
 	}
 	return checkProcessorFlags(o.Image, o.Replicas, o.MessageTimeout)
 }

@@ -59,12 +59,12 @@ func newGenerateIstio(env Env) *cobra.Command {
 	f.StringVar(&o.Namespace, "namespace", "remora-system", "namespace of the processor; it is made")
 	f.StringVar(&o.GatewayNamespace, "gateway-namespace", "istio-system", "namespace of the gateway's pods")
 	f.StringVar(&o.Image, "image", "remora:latest", "image of the processor, with its registry where the nodes do not have it")
-	f.IntVar(&o.Replicas, "replicas", 1, "number of processors, 1 to 100; they do not share their sessions, so that more than one is for routing by the body without sessions")
+	addProcessors(cmd, &o.Replicas, &o.Store)
 	f.BoolVar(&o.FailOpen, "fail-open", false, "without a processor, let requests go on by Istio's own routing (default: they get 503)")
 	f.DurationVar(&o.MessageTimeout, "message-timeout", time.Second, "time for an answer of the processor, 10ms to 1m; then requests get 503, or go on with --fail-open")
 	f.StringVar(&accessLog, "access-log", "off", accessLogUsage+"; beside what the mesh has the gateway write")
 	f.StringArrayVar(&listeners, "listener-port", nil, "PORT=TARGETPORT of the gateway's Service, where Gateways have several ports and it is not 80=8080 or 443=8443; repeatable")
-	cmd.RunE = runs(func(*cobra.Command, []string) (err error) {
+	cmd.RunE = runs(func(cmd *cobra.Command, _ []string) (err error) {
 		if o.ListenerPorts, err = parsePorts(listeners); err != nil {
 			return err
 		}
@@ -72,7 +72,7 @@ func newGenerateIstio(env Env) *cobra.Command {
 			return err
 		}
 		o.AccessLog = accessLog == "json"
-		if err := checkIstioFlags(&o); err != nil {
+		if err := checkIstioFlags(cmd, &o); err != nil {
 			return err
 		}
 		loaded := app.LoadWith(files, env.Stdin, config.Options{NoSlices: true, Proxied: true})
@@ -91,11 +91,14 @@ func newGenerateIstio(env Env) *cobra.Command {
 }
 
 // checkIstioFlags checks what the API server would refuse.
-func checkIstioFlags(o *generate.IstioOptions) error {
+func checkIstioFlags(cmd *cobra.Command, o *generate.IstioOptions) error {
 	for _, f := range []struct{ flag, value string }{{"namespace", o.Namespace}, {"gateway-namespace", o.GatewayNamespace}} {
 		if err := checkNamespace(f.flag, f.value); err != nil {
 			return err
 		}
+	}
+	if err := checkStore(cmd, &o.Replicas, o.Store); err != nil {
+		return err
 	}
 	return checkProcessorFlags(o.Image, o.Replicas, o.MessageTimeout)
 }

@@ -6,8 +6,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/remora-proxy/remora/internal/app"
+	"github.com/remora-proxy/remora/internal/generate"
 	"github.com/remora-proxy/remora/internal/redisstore"
 	"github.com/remora-proxy/remora/internal/session/shared"
 )
@@ -63,6 +65,37 @@ func (s *storeFlags) apply(cmd *cobra.Command, o *app.Options, env Env) error {
 		return usagef("--store-prefix %q is not 1 to 64 visible characters of ASCII without {}*?[]", sharing.Prefix)
 	}
 	o.Sharing = &sharing
+	return nil
+}
+
+// addProcessors adds the flags that say how many processors a Deployment has, and where they share their sessions.
+func addProcessors(cmd *cobra.Command, replicas *int, store *generate.Store) {
+	f := cmd.Flags()
+	f.IntVar(replicas, "replicas", 1, "number of processors, 1 to 100; without --store they do not share their sessions, and more than one is for routing by the body without sessions (default: 1, and 2 with --store)")
+	f.StringVar(&store.URL, "store", "", "URL of the Redis or Valkey in which processors share their sessions, without a password: redis://redis.remora-system:6379, for example (default: none)")
+	f.StringVar(&store.Secret, "store-secret", "", "with --store: name of a Secret in the processor's namespace, whose entry hash-key is what users' keys are hashed with; all its entries become files in /etc/remora-store, for --store to name (…?password-file=/etc/remora-store/password)")
+	f.Lookup("replicas").DefValue = "0" // its usage says which
+}
+
+// checkStore checks where processors share their sessions. Where they do, there are two of them unless the flags say otherwise.
+func checkStore(cmd *cobra.Command, replicas *int, store generate.Store) error {
+	switch {
+	case store.URL == "" && store.Secret != "":
+		return usagef("--store-secret is about the store, and there is none; add --store URL, or leave it away")
+	case store.URL == "":
+		return nil
+	case hasPassword(store.URL):
+		return usagef("--store has a password in it, which all who can read the Deployment would see; put it into the Secret of --store-secret, and add ?password-file=/etc/remora-store/password to the URL")
+	}
+	if err := redisstore.CheckURL(store.URL); err != nil {
+		return usagef("--store: %v", err)
+	}
+	if wrong := validation.IsDNS1123Subdomain(store.Secret); store.Secret != "" && len(wrong) > 0 {
+		return usagef("--store-secret %q is not a name: use lower case letters, digits and '-'", store.Secret)
+	}
+	if !cmd.Flags().Changed("replicas") {
+		*replicas = 2
+	}
 	return nil
 }
 

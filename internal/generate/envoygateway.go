@@ -23,6 +23,7 @@ type EnvoyGatewayOptions struct {
 	Namespace        string // of the processor
 	Image            string // of the processor
 	Replicas         int    // of the processor
+	Store            Store  // of the processors
 	FailOpen         bool   // without a processor, requests go on by the routes alone; otherwise they fail
 	MessageTimeout   time.Duration
 }
@@ -42,7 +43,7 @@ func EnvoyGateway(set *resource.Set, c *affinity.Config, o EnvoyGatewayOptions) 
 		HashHeader, EndpointHeader string
 		Dropped                    []string
 	}{
-		deployment: newDeployment(o.Namespace, o.Image, o.Replicas), FailOpen: o.FailOpen,
+		deployment: newDeployment(o.Namespace, o.Image, o.Replicas, o.Store), FailOpen: o.FailOpen,
 		MessageTimeout: fmt.Sprintf("%dms", o.MessageTimeout.Milliseconds()), // the API takes no fractions
 		Objects:        objectsOf(set, targets), Targets: targets,
 		SetsCookies:   usesKey(c, func(k affinity.Key) bool { return k.SetTTL }),

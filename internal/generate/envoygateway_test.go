@@ -81,6 +81,10 @@ func envoyGatewayOptions(t *testing.T, archive *txtar.Archive) EnvoyGatewayOptio
 				o.Namespace = value
 			case "replicas":
 				o.Replicas, _ = strconv.Atoi(value)
+			case "store":
+				o.Store.URL = value
+			case "store-secret":
+				o.Store.Secret = value
 			case "fail-open":
 				o.FailOpen = true
 			case "message-timeout":

@@ -30,6 +30,7 @@ type IstioOptions struct {
 	GatewayNamespace string // of the gateway's pods
 	Image            string // of the processor
 	Replicas         int    // of the processor
+	Store            Store  // of the processors
 	FailOpen         bool   // without a processor, Istio's own routing goes on; otherwise requests get 503
 	MessageTimeout   time.Duration
 	AccessLog        bool // the gateway writes a line of JSON on its standard output for each request, beside what Istio has it write
@@ -46,10 +47,17 @@ func istioCluster(host string, port uint16, subset string) string {
 	return fmt.Sprintf("outbound|%d|%s|%s", port, subset, host)
 }
 
+// Store is where processors share their sessions; its zero value: they do not.
+type Store struct {
+	URL    string
+	Secret string // with files for the URL to name, and hash-key; empty: none
+}
+
 // deployment is what the part about the processor is written from, which stands in the objects for Istio and for Envoy Gateway.
 type deployment struct {
 	Namespace, Image               string
 	Replicas                       int
+	Store                          Store
 	ClusterName                    string // of its objects without a namespace
 	AffinityPolicy                 string // the kind's definition
 	Port, MetricsPort, GracePeriod int
@@ -58,9 +66,9 @@ type deployment struct {
 	GatewayPort                    uint16 // for Envoy Gateway
 }
 
-func newDeployment(namespace, image string, replicas int) deployment {
+func newDeployment(namespace, image string, replicas int, store Store) deployment {
 	d := deployment{
-		Namespace: namespace, Image: image, Replicas: replicas, ClusterName: "remora", AffinityPolicy: strings.Trim(deploy.AffinityPolicy, "-\n"),
+		Namespace: namespace, Image: image, Replicas: replicas, Store: store, ClusterName: "remora", AffinityPolicy: strings.Trim(deploy.AffinityPolicy, "-\n"),
 		Port: processorPort, MetricsPort: metricsPort, ShutdownTimeout: shutdownTimeout.String(), GracePeriod: int((shutdownTimeout + 10*time.Second).Seconds()),
 	}
 	if namespace != "remora-system" { // objects without a namespace: each installation has its own
@@ -79,7 +87,7 @@ func Istio(set *resource.Set, c *affinity.Config, o IstioOptions) string {
 		Filters                               []envoyFilter
 		Unlabelled                            []serviceName
 	}{
-		deployment: newDeployment(o.Namespace, o.Image, o.Replicas), GatewayNamespace: o.GatewayNamespace, FailOpen: o.FailOpen,
+		deployment: newDeployment(o.Namespace, o.Image, o.Replicas, o.Store), GatewayNamespace: o.GatewayNamespace, FailOpen: o.FailOpen,
 		Host: o.host(), DrainingLabel: istio.DrainingLabel, Unlabelled: unlabelled(set, c),
 	}
 	data.Istio = true

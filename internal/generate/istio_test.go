@@ -107,6 +107,10 @@ func options(t *testing.T, archive *txtar.Archive) (o IstioOptions, only []strin
 				o.Image = value
 			case "replicas":
 				o.Replicas, _ = strconv.Atoi(value)
+			case "store":
+				o.Store.URL = value
+			case "store-secret":
+				o.Store.Secret = value
 			case "fail-open":
 				o.FailOpen = true
 			case "message-timeout":
