@@ -37,7 +37,7 @@ var (
 		"Requests that Envoy did not serve with the endpoint picked, by reason (retry, fallback, unserved) and by what became of the session.",
 		[]string{"service", "reason", "session"}, nil)
 	descLive = prometheus.NewDesc("remora_endpoint_sessions",
-		"Sessions bound to the endpoint.", []string{"service", "endpoint"}, nil)
+		"Sessions bound to the endpoint; with --store, of all gateways.", []string{"service", "endpoint"}, nil)
 	descInFlight = prometheus.NewDesc("remora_endpoint_requests_in_flight",
 		"Requests at the endpoint now.", []string{"service", "endpoint"}, nil)
 	descState = prometheus.NewDesc("remora_endpoint_state",

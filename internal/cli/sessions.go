@@ -20,8 +20,9 @@ func newSessions(version string, env Env) *cobra.Command {
 		Long: `Look at the sessions of running gateways, move them, drain replicas.
 
 ` + gatewaysHelp + `
-Where there are several, each has sessions of its own: what is shown is that of each, what is changed is changed in each that
-knows the session or the replica, and a user who came through two of them has a session in both.
+Where there are several that share a store (--store), each shows the sessions of all, and what is changed in one is changed in all. Without
+a store each has sessions of its own: what is shown is that of each, what is changed is changed in each that knows the session or the
+replica, and a user who came through two of them has a session in both.
 
 A service is given by its full name ("backend-1.default.svc.cluster.local:8080") or by a
 beginning of it that fits no other ("backend-1"); an endpoint by its address (ip:port) or its name.`,
@@ -47,7 +48,8 @@ func newSessionsLs(env Env, g *gatewaysFlags) *cobra.Command {
 		Short: "List services and replicas with their state and live sessions",
 		Long: `List services and replicas with their state and live sessions.
 
-LIVE is the sessions bound to the replica that have not expired, HELD those of them with a request in flight. A replica is
+LIVE is the sessions bound to the replica that have not expired, with a store those of all gateways; HELD is those with a request in flight at
+the gateway that was asked. A replica is
 ready; warming (has just appeared, and gets no new session for --endpoint-delay while another is ready); draining (serves its
 sessions, gets no new one); or unhealthy (could not be connected to, gets no new session for a while).`,
 		Example: "  remora sessions ls --service backend-1\n  remora sessions ls -o json",
@@ -117,8 +119,8 @@ func newSessionsDrain(env Env, g *gatewaysFlags) *cobra.Command {
 		Use:   "drain ENDPOINT [--wait] | ENDPOINT --undo",
 		Short: "Give a replica no new sessions, so that it can be taken away",
 		Long: `Give a replica no new sessions, so that it can be taken away. Its sessions stay until they end, or until the drain deadline of
-the AffinityPolicy has passed; then they move. The mark is the gateway's own: it outlasts a restart only in the session file,
-and a new replica on the same address does not have it.`,
+the AffinityPolicy has passed; then they move. With a store (--store) the mark counts at all gateways that share it. Without, it is the
+gateway's own, and outlasts a restart only in the session file. A new replica on the same address does not have it.`,
 		Example: `  remora sessions drain 127.0.2.1:8080 --wait && kill "$PID_OF_THAT_REPLICA"
   remora sessions drain 127.0.2.1:8080 --undo`,
 		Args: named("ENDPOINT"),

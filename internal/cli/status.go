@@ -46,9 +46,11 @@ func newStatus(version string, env Env) *cobra.Command {
 		Long: `Show gateways, services, replicas, live sessions and drains.
 
 ` + gatewaysHelp + `
-Where there are several, numbers of sessions and requests are the sums: a user who came through two of them is counted twice.
+Where there are several, numbers of sessions and requests are the sums: a user who came through two of them is counted twice. Of gateways
+that share a store (--store), each knows the sessions of all, and LIVE is not added up.
 
-LIVE is the sessions that have not expired, HELD those of them with a request in flight. A drain is over when its replica has
+LIVE is the sessions that have not expired, HELD those of them with a request in flight. ANSWERS is how many of a store's gateways it answers:
+one without its store serves on, and says so in CONCERNS. A drain is over when its replica has
 neither a session nor a request; at its END the sessions that are left move.
 
 Exit status: 0 all gateways have answered, are ready, and use the configuration that they were given last, and each service has a ready replica; 1
