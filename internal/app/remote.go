@@ -19,6 +19,7 @@ type remote struct {
 	agreed   atomic.Bool
 	full     atomic.Int64  // session.Instant of the last call for which the store had no memory
 	epoch    atomic.Uint64 // the last one
+	empty    time.Time     // since when the store was seen without a hash key; zero: it was not. Epoch's
 	calls    *prometheus.HistogramVec
 	failures *prometheus.CounterVec
 }
@@ -123,10 +124,11 @@ func (r *remote) Lead(now session.Instant, forMillis int64) (bool, error) {
 
 // Epoch implements shared.Remote. It is the first call when the store is tried, so the gateways agree here where they could not at the start.
 func (r *remote) Epoch(now session.Instant) (uint64, error) {
+	if r.s.outside.Conflict() != nil && !r.s.configured() {
+		r.agreed.Store(false)
+	}
 	if !r.agreed.Load() {
-		ctx, cancel := context.WithTimeout(context.Background(), r.s.o.Timeout)
-		defer cancel()
-		if err := r.s.agree(ctx); err != nil {
+		if err := r.agree(); err != nil {
 			return 0, err
 		}
 	}
@@ -137,6 +139,20 @@ func (r *remote) Epoch(now session.Instant) (uint64, error) {
 		}
 	}
 	return epoch, err
+}
+
+// agree agrees with the other gateways after the start. Only Epoch calls it.
+func (r *remote) agree() error {
+	ctx, cancel := context.WithTimeout(context.Background(), r.s.o.Timeout)
+	defer cancel()
+	now := time.Now()
+	err := r.s.agree(ctx, !r.empty.IsZero() && now.Sub(r.empty) >= yieldFor)
+	if !errors.Is(err, redisstore.ErrNoKey) {
+		r.empty = time.Time{}
+	} else if r.empty.IsZero() {
+		r.empty = now
+	}
+	return err
 }
 
 // Announce implements shared.Remote.

@@ -30,6 +30,9 @@ const (
 	comparePatience = 10 * time.Second
 	// markInterval is the time between two looks at what operators have drained at other gateways, where no news bring it earlier.
 	markInterval = time.Second
+	// yieldFor is for how long a gateway that began alone leaves it to the others to tell an empty store the hash key: they have sessions that are
+	// hashed with theirs.
+	yieldFor = 5 * time.Second
 	// fullFor is for how long the store counts as full after it has refused a session: it is asked only when one begins.
 	fullFor = 10 * time.Second
 )
@@ -80,7 +83,7 @@ func (s *sharing) join(ctx context.Context) (err error) {
 	s.p.metrics.MustRegister(s.remote.calls, s.remote.failures, &storeCollector{s})
 	ctx, cancel := context.WithTimeout(ctx, storePatience)
 	defer cancel()
-	err = s.agree(ctx)
+	err = s.agree(ctx, true)
 	switch {
 	case errors.Is(err, redisstore.ErrRefused) || errors.Is(err, redisstore.ErrOtherKey):
 		return fmt.Errorf("--store: %w", err)
@@ -92,10 +95,10 @@ func (s *sharing) join(ctx context.Context) (err error) {
 	return nil
 }
 
-// agree takes the hash key that all gateways of the store have. Until that has succeeded, the store is not used.
-func (s *sharing) agree(ctx context.Context) error {
+// agree takes the hash key that all gateways of the store have, or proposes its own. Until that has succeeded, the store is not used.
+func (s *sharing) agree(ctx context.Context, propose bool) error {
 	own := s.p.engine.HashKey()
-	key, err := s.outside.HashKey(ctx, own, s.p.o.HashKeyFile != "")
+	key, err := s.outside.HashKey(ctx, own, s.configured(), propose)
 	if err != nil {
 		return err
 	}
@@ -104,13 +107,16 @@ func (s *sharing) agree(ctx context.Context) error {
 			return err
 		}
 		if n := s.forget(); n > 0 {
-			s.p.log.Warn("users without a request in the last moments begin new sessions: the other gateways hash their keys with another key; "+
+			s.p.log.Warn("the users of this gateway begin new sessions: the other gateways hash their keys with another key, which it has now; "+
 				"with --hash-key-file all have the same from the start", "sessions", n)
 		}
 	}
 	s.remote.agreed.Store(true)
 	return nil
 }
+
+// configured reports whether the hash key is one that must not be given up for that of the others.
+func (s *sharing) configured() bool { return s.p.o.HashKeyFile != "" }
 
 // forget empties the table.
 func (s *sharing) forget() int {

@@ -135,10 +135,23 @@ func fingerprint(key [16]byte) string {
 
 // HashKey is the key that all gateways of the store hash users' keys with. A gateway whose key was not configured takes the one that is in the
 // store, or puts its own there. One that was configured is not stored, but its fingerprint is; that other gateways have another key is
-// ErrOtherKey then.
-func (s *Store) HashKey(ctx context.Context, key [16]byte, configured bool) ([16]byte, error) {
+// ErrOtherKey then. Where there is none, and propose is false, the error is ErrNoKey: others may come who had agreed on one before the store
+// was emptied.
+func (s *Store) HashKey(ctx context.Context, key [16]byte, configured, propose bool) ([16]byte, error) {
 	if err := s.Ready(ctx); err != nil {
 		return [16]byte{}, err
+	}
+	if !propose {
+		_, err := do(s, func(ctx context.Context, client rueidis.Client) (string, error) {
+			stored, err := client.Do(ctx, client.B().Get().Key(s.key("hashkey")).Build()).ToString()
+			if rueidis.IsRedisNil(err) {
+				err = ErrNoKey
+			}
+			return stored, err
+		})
+		if err != nil {
+			return [16]byte{}, err
+		}
 	}
 	proposed := madeKey + string(key[:])
 	if configured {
@@ -162,7 +175,7 @@ func (s *Store) HashKey(ctx context.Context, key [16]byte, configured bool) ([16
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.agreed = stored
+	s.agreed, s.conflict = stored, nil
 	return key, nil
 }
 
@@ -202,8 +215,7 @@ func (s *Store) reassert(client rueidis.Client) error {
 	}
 	var conflict error
 	if stored != agreed {
-		conflict = fmt.Errorf("the store %s: another gateway has come with another hash key, so that both take the same user for two; "+
-			"restart this gateway", s.location.name)
+		conflict = fmt.Errorf("the store %s: another gateway has come with another hash key, so that both take the same user for two", s.location.name)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

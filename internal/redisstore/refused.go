@@ -16,6 +16,9 @@ var ErrRefused = errors.New("the store cannot be used as it is configured")
 // ErrOtherKey is why gateways cannot share a store: they were given different hash keys.
 var ErrOtherKey = errors.New("the gateways have different hash keys")
 
+// ErrNoKey is why gateways cannot share a store yet: none of them has said its hash key.
+var ErrNoKey = errors.New("no gateway has told the store the hash key yet")
+
 // refusals are what the server's errors begin with that come again however often they are tried. The third one is a password where none is
 // needed.
 var refusals = []string{"WRONGPASS", "NOAUTH", "ERR AUTH", "NOPERM"}
