@@ -1,6 +1,7 @@
 package redisstore_test
 
 import (
+	"errors"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -24,17 +25,23 @@ func TestHashKey(t *testing.T) {
 	for name, gateways := range map[string][]gateway{
 		"the gateways make one":                          {{nil, ""}, {nil, ""}, {nil, ""}},
 		"all are given the same":                         {{&k1, ""}, {&k1, ""}},
-		"one is given another":                           {{&k1, ""}, {&k2, "another hash key"}, {&k1, ""}},
+		"one is given another":                           {{&k1, ""}, {&k2, "another one than this one was given"}, {&k1, ""}},
 		"one is given none":                              {{&k1, ""}, {nil, "was not; give it the same"}},
-		"one is given one after the others have made it": {{nil, ""}, {&k1, "another hash key"}},
+		"one is given one after the others have made it": {{nil, ""}, {&k1, "another one than this one was given"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server.Do("FLUSHALL")
 			var keys [][16]byte
-			for _, g := range gateways {
-				key, err := open(t, redisstore.Options{URL: server.URL()}).HashKey(t.Context(), g.own)
+			for i, g := range gateways {
+				s, own := open(t, redisstore.Options{URL: server.URL()}), [16]byte{0xff, byte(i)}
+				if g.own != nil {
+					own = *g.own
+				} else if _, err := s.HashKey(t.Context(), own, false, false); (i == 0) != errors.Is(err, redisstore.ErrNoKey) {
+					t.Errorf("gateway %d, which leaves it to the others: %v", i, err)
+				}
+				key, err := s.HashKey(t.Context(), own, g.own != nil, true)
 				if g.want != "" {
-					if err == nil || !strings.Contains(err.Error(), g.want) {
+					if !errors.Is(err, redisstore.ErrOtherKey) || !strings.Contains(err.Error(), g.want) {
 						t.Errorf("got %v, want an error that says %q", err, g.want)
 					}
 					continue
@@ -61,7 +68,7 @@ func TestAnotherHashKeyAfterARestartIsAConflict(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
 	s := open(t, redisstore.Options{URL: server.URL()})
-	if _, err := s.HashKey(t.Context(), nil); err != nil {
+	if _, err := s.HashKey(t.Context(), [16]byte{7}, false, true); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Conflict(); err != nil {

@@ -105,7 +105,7 @@ func TestAStoreThatWasStartedAgainEmptyIsUsedAgain(t *testing.T) {
 	server := redistest.Start(t, redistest.Options{})
 	heard := make(chan shared.News, 100)
 	s := open(t, redisstore.Options{URL: server.URL(), Deliver: func(n shared.News) { heard <- n }})
-	key, err := s.HashKey(t.Context(), nil)
+	key, err := s.HashKey(t.Context(), [16]byte{7}, false, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,7 +229,7 @@ func TestAReplicaIsNotWrittenTo(t *testing.T) {
 	t.Parallel()
 	master := redistest.Start(t, redistest.Options{})
 	s := open(t, redisstore.Options{URL: master.URL()})
-	if _, err := s.HashKey(t.Context(), nil); err != nil {
+	if _, err := s.HashKey(t.Context(), [16]byte{7}, false, true); err != nil {
 		t.Fatal(err)
 	}
 	other := redistest.Start(t, redistest.Options{})
@@ -257,7 +257,7 @@ func TestAPasswordIsInNoMessage(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	err := s.Ready(ctx)
-	if err == nil || !errors.Is(err, redisstore.ErrUnreachable) || !strings.Contains(err.Error(), "WRONGPASS") {
+	if err == nil || !errors.Is(err, redisstore.ErrRefused) || !strings.Contains(err.Error(), "WRONGPASS") {
 		t.Errorf("got %v", err)
 	}
 	if _, _, err := s.Claim(now(), claimOf(user, 11, now())); !errors.Is(err, redisstore.ErrUnreachable) {
