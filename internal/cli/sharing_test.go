@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -377,5 +378,46 @@ func TestAProcessorSharesWithAGateway(t *testing.T) {
 	}
 	if _, err := api.Session(t.Context(), admin.SessionRequest{Service: "backend-1", User: "ann"}); err != nil {
 		t.Errorf("the processor does not find the gateway's session: %v", err)
+	}
+}
+
+var aclLine = regexp.MustCompile(`(?m)^ACL SETUSER (\S+) .*$`)
+
+// TestTheRightsOfTheManualAreEnough lets a gateway into a store with the rights that docs/sharing.md has and no others.
+func TestTheRightsOfTheManualAreEnough(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/sharing.md")
+	must(t, err)
+	line := aclLine.FindString(string(page))
+	store := redistest.Start(t, redistest.Options{})
+	store.Do(strings.Fields(strings.ReplaceAll(line, "PASSWORD", "secret"))...)
+	password := filepath.Join(t.TempDir(), "password")
+	must(t, os.WriteFile(password, []byte("secret\n"), 0o600))
+	backends := startBackends(t, "backend-1", 2)
+	url := "redis://" + aclLine.FindStringSubmatch(line)[1] + "@" + store.Addr + "?password-file=" + password
+	flags := []string{"-f", configure(t, backends), "--store", url, "--store-timeout", "1s"}
+	first, second := serve(t, flags...), serve(t, flags...)
+	ann := first.hit(annAt1)
+	if r := second.hit(annAt1); r.PodID != ann.PodID || r.Session != "existing" {
+		t.Errorf("at the other gateway %+v, was %+v", r, ann)
+	}
+	drained, err := first.api.Drain(t.Context(), admin.DrainRequest{Endpoint: backends.addresses[0]})
+	must(t, err)
+	if drained.Untold != "" {
+		t.Errorf("the store was not told of the drain: %s", drained.Untold)
+	}
+	eventually(t, "the session is counted and the drain is heard of", func() error {
+		st, err := second.api.Status(t.Context())
+		must(t, err)
+		if is := second.stateOf(backends.addresses[0]); st.Store.Sessions != 1 || is != "draining" {
+			return fmt.Errorf("%d sessions, the replica is %s", st.Store.Sessions, is)
+		}
+		return nil
+	})
+	if denied := store.Do("ACL", "LOG"); denied != "" {
+		t.Errorf("it was denied:\n%s", denied)
+	}
+	if _, body := second.adminGet("/metrics"); strings.Contains(body, "remora_store_errors_total{") {
+		t.Error("calls of the store have failed")
 	}
 }
