@@ -180,6 +180,17 @@ func TestTheStoreIsAway(t *testing.T) {
 			a.want(k, 2, 3, session.Existing)
 			b.want(k, 2, 3, session.Existing)
 		}},
+		{"nor is one that begins while the store is asked whether it has forgotten something", func(_ *testing.T, r *rig, a, b *gateway) {
+			at := r.now
+			a.way.asked = func() {
+				r.now = r.now.Add(time.Second)
+				a.want(k, 1, 1, session.Bound)
+				b.want(k, 2, 1, session.Existing)
+			}
+			a.way.before = func() { b.Move(k, 1, 3, r.now, idle) }
+			a.Flush(at)
+			r.add(9).want(k, 2, 3, session.Existing)
+		}},
 		{"a gateway that meets the store for the first time tells it nothing that is older than it is", func(_ *testing.T, r *rig, a, b *gateway) {
 			c := r.unswept(9)
 			c.want(k+1, 1, 1, session.Bound) // the store answers, before Flush has asked it anything

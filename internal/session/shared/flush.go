@@ -49,12 +49,10 @@ func (s *Store) Flush(now session.Instant) {
 	}
 }
 
-// tellAgain begins to tell the store all live sessions. They were known to it at `before`, unless it was away longer.
+// tellAgain begins to tell the store all live sessions. They were known to it at `before`, unless it was away longer; 0:
+// nothing is known of that.
 func (s *Store) tellAgain(now, before session.Instant) {
-	if before == 0 {
-		before = now
-	}
-	if s.resync.lost == 0 || before < s.resync.lost {
+	if s.resync.lost == 0 || before != 0 && before < s.resync.lost {
 		s.resync.lost = before
 	}
 	s.resync.telling.Store(true)
@@ -103,14 +101,15 @@ func (s *Store) renew(now session.Instant, keys []session.Key) bool {
 			}
 			continue
 		}
-		c := Claim{Key: k, Owner: s.identity(e.Endpoint), Claimed: now, Until: e.LastSeen.Add(s.idleOf(e.Endpoint))}
+		// It may have begun since `now`, while the store was asked for its epoch: a claim must not be told to be older than it is.
+		c := Claim{Key: k, Owner: s.identity(e.Endpoint), Claimed: max(now, e.LastSeen), Until: e.LastSeen.Add(s.idleOf(e.Endpoint))}
 		if c.Owner == 0 {
 			continue
 		}
 		if e.Holds > 0 {
 			c.Until = now.Add(s.idleOf(e.Endpoint))
 		}
-		if s.resync.has(k) {
+		if s.resync.lost != 0 && e.LastSeen <= now && s.resync.has(k) {
 			c.Claimed = s.resync.lost
 		}
 		if d.after == 0 || now >= d.after && s.endpoint(d.from) == 0 {
