@@ -75,7 +75,7 @@ func (ru *rules) gains(r *request) {
 }
 
 func (ru *rules) new(r *request, m *memory) {
-	if m.untold && !r.first && (r.asked && !r.failed || m.owner == r.owner) {
+	if m.untold && !r.first && (r.asked && !r.failed || m.owner == r.owner || m.step > r.step) {
 		ru.excuse(ruleKept, exToldAgain)
 		return
 	}

@@ -7,6 +7,7 @@ const healWithin = 4*1000 + recovery + 2*interval
 // all sessions end, and nothing may be left.
 func (s *sim) settle() {
 	s.trace.add(s.now, "all is healed")
+	s.healed = true
 	d := &s.depot
 	d.stoppedUntil, d.slowUntil, d.hushedUntil, d.fullUntil = 0, 0, 0, 0
 	calm := *s.profile
@@ -24,6 +25,7 @@ func (s *sim) settle() {
 	} else {
 		s.advance(s.profile.configLag)
 	}
+	s.rules.answered()
 	for _, g := range s.gateways {
 		if st := g.store.Status(); s.ok() && (st.Down || st.Telling || !g.well()) {
 			s.rules.breaks(ruleConvergence, "g%d has not got over the faults: %+v", g.number, st)
@@ -40,7 +42,6 @@ func (s *sim) settle() {
 	}
 	s.advance(tellWithin)
 	if s.ok() {
-		s.rules.answered()
 		s.rules.converged()
 		s.rules.counted()
 	}

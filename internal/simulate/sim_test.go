@@ -46,6 +46,7 @@ type sim struct {
 	step    int64
 	until   millis // when no faults and no changes come any more
 	strict  bool   // nothing fails
+	healed  bool   // nothing fails any more
 	quiet   bool   // users call no more
 	over    bool   // gateways do nothing by themselves any more
 	queue   queue
@@ -121,6 +122,7 @@ func (s *sim) reset(seed uint64) {
 	s.seed, s.now, s.step, s.quiet, s.over, s.open, s.processes, s.lost = seed, 1000, 1, false, false, 0, 0, never
 	s.chance = chance{seed}
 	s.profile = &profiles[s.chance.below(len(profiles))]
+	s.healed = false
 	s.strict = s.profile.faultEvery == 0 && s.profile.losesCall == 0
 	s.queue.reset()
 	s.trace.n = 0

@@ -93,7 +93,7 @@ func (s *sim) patiently(i int32, kind jobKind) {
 	g := r.g
 	g.sessions[r.user].pending++
 	r.req.Patience = affinity.Wait
-	if g.waiting >= maxWaiting && !s.strict {
+	if g.waiting >= maxWaiting && !s.strict && !s.healed {
 		r.req.Patience = affinity.Alone
 		g.trouble = s.now // the store hears of it later
 		s.count.alone++
