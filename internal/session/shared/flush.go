@@ -133,9 +133,8 @@ func (s *Store) renew(now session.Instant, keys []session.Key) bool {
 		switch c := &claims[i]; b.Owner {
 		case c.Owner:
 			s.alone.told(c.Key, at[i].serial, b.Owner)
-			if e, live := s.liveEntry(c.Key, now); live && e.Endpoint != at[i].at && s.identity(e.Endpoint) != b.Owner {
-				s.alone.moved(c.Key, b.Owner) // while this was on its way; an older claim may have taken it back
-				s.dirty.add(c.Key)
+			if e, live := s.liveEntry(c.Key, now); live && s.identity(e.Endpoint) != b.Owner {
+				s.dirty.add(c.Key) // it was moved while this was on its way: the next renewal finds out which of the two came later
 			}
 		case 0: // there was no room for it: it is tried again with its next request
 		default:
