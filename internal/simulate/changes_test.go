@@ -131,6 +131,7 @@ func (s *sim) operate(g *gateway, u int32) {
 	if r == 0 || !g.knows[r].listed {
 		return
 	}
+	s.rules.asked[u]++ // it may have learnt of a session whose first request waits still
 	_, err := g.engine.MoveSession(serviceName, userNames[u], addresses[slotOf(r)], g.clock())
 	if err == nil && !g.dead {
 		m := &g.sessions[u]
