@@ -25,10 +25,14 @@ func (ru *rules) moves(o *op) {
 	}
 }
 
-// givesUp is an owner that a gateway does not know.
+// givesUp is an owner that a gateway does not know. Without faults that is none that another has known for longer than configurations take.
 func (ru *rules) givesUp(owner int32) {
-	if !ru.sim.strict || ru.listed(owner) {
-		ru.excuse(ruleCause, exUnknown)
+	s := ru.sim
+	for _, g := range s.gateways {
+		if k := &g.knows[owner]; !s.strict || k.listed && s.now-k.changedAt > s.profile.configLag {
+			ru.excuse(ruleCause, exUnknown)
+			return
+		}
 	}
 }
 

@@ -137,16 +137,6 @@ func (ru *rules) looksUp(r *request) {
 	}
 }
 
-// listed says whether some gateway has a replica in its configuration.
-func (ru *rules) listed(r int32) bool {
-	for _, g := range ru.sim.gateways {
-		if g.knows[r].listed {
-			return true
-		}
-	}
-	return false
-}
-
 // keeps says whether a session must be live at `at`, and not only may be: a gateway has seen it less than its idle time before, and
 // told the store, or could have.
 func (ru *rules) keeps(u int32, at millis, me *request) (by *gateway, kept bool) {
