@@ -61,12 +61,12 @@ func (s *sharing) mark(marks [][2]string) {
 	after := s.p.engine.Drained()
 	for _, mark := range after {
 		if !slices.Contains(before, mark) {
-			s.p.log.Info("a replica was drained at another gateway", "endpoint", mark[0], "incarnation", mark[1])
+			s.p.log.Info("a replica is drained, by what the store has", "endpoint", mark[0], "incarnation", mark[1])
 		}
 	}
 	for _, mark := range before {
 		if !slices.Contains(after, mark) {
-			s.p.log.Info("a replica is not drained any more, as another gateway was told", "endpoint", mark[0], "incarnation", mark[1])
+			s.p.log.Info("a replica is not drained any more, by what the store has", "endpoint", mark[0], "incarnation", mark[1])
 		}
 	}
 }
