@@ -1,7 +1,7 @@
 # Everything runs with Go and make. Only `make test` (a C compiler for the race detector, Python's pip for Envoy, buildah and a registry
 # for the image, Redis) and `make bench` (the proxies to compare with) install Debian packages, and only those that are missing.
 .DEFAULT_GOAL := build
-.PHONY: build metrics-adapter image-metrics-adapter image push program-for-image test test-image test-kubernetes envoy helm controlplane generate generated lint vet fmt demo demo-envoy bench bench-core bench-processor bench-store bench-sharing test-faults test-mutations fuzz clean help
+.PHONY: build metrics-adapter image-metrics-adapter image push program-for-image test test-image test-kubernetes envoy helm controlplane generate generated lint vet fmt demo demo-envoy bench bench-core bench-processor bench-store bench-sharing test-faults test-histories test-mutations fuzz clean help
 
 GO       ?= go
 ARGS     ?=
@@ -77,6 +77,10 @@ test-mutations: ## break the code on purpose, each rule of sharing sessions once
 test-image: ## the tests of the image alone: built, pushed to a registry on this machine, pulled, and run
 	@tools/apt-install $(REGISTRY)
 	$(GO) test -count 1 -run Image ./deploy
+
+test-histories: ## what 500 users see of three gateways, a Redis and replicas that fail, checked for linearizable claims; ARGS='-duration 60s -seed 1'
+	@tools/apt-install redis-server=redis-server
+	$(GO) test -count 1 -timeout 2h -v -run 'Histories|Share' ./internal/histories -args $(ARGS)
 
 # By itself, since what users see of a session should not depend on what else the machine has to do.
 test-kubernetes: controlplane ## the use case on a real control plane with a node made for tests, through scale-out, scale-in, rollouts and faults; ends with a table of what held

@@ -27,7 +27,7 @@ var above = slices.Concat(wiring, []string{"bench", "cli", "cmd"})
 var coreModules = []string{"github.com/dchest/siphash"}
 
 // testModules are the modules that only tests may import.
-var testModules = []string{"github.com/envoyproxy/go-control-plane/pkg", "github.com/go-json-experiment/json", "golang.org/x/tools"}
+var testModules = []string{"github.com/anishathalye/porcupine", "github.com/envoyproxy/go-control-plane/pkg", "github.com/go-json-experiment/json", "golang.org/x/tools"}
 
 // mayImport says which units of the module each unit may import, besides itself. A unit that is not here is an adapter.
 var mayImport = map[string][]string{

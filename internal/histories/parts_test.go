@@ -1,0 +1,296 @@
+package histories
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/remora-proxy/remora/internal/admin"
+	_ "github.com/remora-proxy/remora/internal/cli" // what is built: the go command takes no result from before it changed
+	"github.com/remora-proxy/remora/internal/redistest"
+)
+
+// binary builds the program, once for all tests.
+var binary = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(binaryDir, "remora")
+	out, err := exec.Command("go", "build", "-o", path, "../../cmd/remora").CombinedOutput()
+	if err != nil {
+		err = errors.Join(err, errors.New(string(out)))
+	}
+	return path, err
+})
+
+// binaryDir is TestMain's.
+var binaryDir string
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// process is a running remora whose standard error is read line by line.
+type process struct {
+	t     *testing.T
+	cmd   *exec.Cmd
+	ended chan struct{}
+
+	mu    sync.Mutex
+	more  *sync.Cond
+	lines []string
+	eof   bool
+}
+
+// start runs remora until the test has ended.
+func start(t *testing.T, args ...string) *process {
+	t.Helper()
+	path, err := binary()
+	must(t, err)
+	p := &process{t: t, cmd: exec.Command(path, args...), ended: make(chan struct{})}
+	p.more = sync.NewCond(&p.mu)
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // signals to the test's terminal are not for it
+	stdin, err := p.cmd.StdinPipe()                         // it ends with this process: --exit-on-eof
+	must(t, err)
+	stderr, err := p.cmd.StderrPipe()
+	must(t, err)
+	must(t, p.cmd.Start())
+	go func() {
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			p.mu.Lock()
+			p.lines = append(p.lines, lines.Text())
+			p.mu.Unlock()
+			p.more.Broadcast()
+		}
+		_ = p.cmd.Wait() // it is killed
+		p.mu.Lock()
+		p.eof = true
+		p.mu.Unlock()
+		p.more.Broadcast()
+		close(p.ended)
+	}()
+	t.Cleanup(func() {
+		p.kill()
+		_ = stdin.Close() // the process has ended
+		if t.Failed() {
+			t.Logf("remora %s:\n%s", strings.Join(args, " "), strings.Join(p.lines, "\n"))
+		}
+	})
+	return p
+}
+
+// line waits for the first line that has all the words, and gives it.
+func (p *process) line(words ...string) string {
+	p.t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for seen := 0; ; seen++ {
+		for seen == len(p.lines) {
+			if p.eof {
+				p.t.Fatalf("%s has ended without a line with %q:\n%s", p.cmd, words, strings.Join(p.lines, "\n"))
+			}
+			p.more.Wait()
+		}
+		all := true
+		for _, w := range words {
+			all = all && strings.Contains(p.lines[seen], w)
+		}
+		if all {
+			return p.lines[seen]
+		}
+	}
+}
+
+// address is what the log says of an address.
+func (p *process) address(message string) string {
+	p.t.Helper()
+	var line struct{ Address string }
+	must(p.t, json.Unmarshal([]byte(p.line(`"msg":"`+message+`"`)), &line))
+	return line.Address
+}
+
+func (p *process) signal(sig syscall.Signal) {
+	p.t.Helper()
+	must(p.t, p.cmd.Process.Signal(sig))
+}
+
+// kill ends the process by SIGKILL.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill() // fails when it has ended
+	<-p.ended
+}
+
+// gateway is one of the gateways: a process, and when that was killed another.
+type gateway struct {
+	*process
+	proxy *proxy
+	args  []string
+	at    atomic.Pointer[place]
+}
+
+// place is where a process of a gateway is.
+type place struct {
+	url  string
+	api  *admin.Client
+	life int
+}
+
+// cluster is all that runs.
+type cluster struct {
+	t        *testing.T
+	redis    *redistest.Server
+	replicas []*process // nil: killed
+	names    []string
+	gateways [gateways]*gateway
+
+	began time.Time
+	mu    sync.Mutex
+	h     history
+}
+
+const service = "rooms"
+
+// startCluster runs replicas, a Redis and the gateways. Without sharing the gateways have no store.
+func startCluster(t *testing.T, replicas int, sharing, hashKey bool) *cluster {
+	t.Helper()
+	c := &cluster{t: t, redis: redistest.Start(t, redistest.Options{}), h: history{deaths: map[string]time.Duration{}}}
+	var addresses []string
+	for i := range replicas {
+		name := fmt.Sprintf("%s-%d", service, i)
+		p := start(t, "backend", "--service", service, "--name", name, "--listen", "127.0.0.1:0", "--exit-on-eof")
+		_, address, _ := strings.Cut(p.line("listens on"), " listens on ")
+		c.replicas, c.names, addresses = append(c.replicas, p), append(c.names, name), append(addresses, address)
+	}
+	folder := configure(t, addresses)
+	args := []string{"serve", "-f", filepath.Join(folder, "config"), "--port", "80=0", "--admin", "127.0.0.1:0", "--log-format", "json", "--exit-on-eof"}
+	if hashKey {
+		args = append(args, "--hash-key-file", filepath.Join(folder, "key"))
+	}
+	for i := range c.gateways {
+		g := &gateway{proxy: startProxy(t, c.redis.Addr), args: args}
+		if sharing {
+			// The machine may be busy: a store that is slow is not what is tested here.
+			g.args = append(args[:len(args):len(args)], "--store", "redis://"+g.proxy.addr(), "--store-timeout", "1s")
+		}
+		c.gateways[i] = g
+		g.run(t, 0)
+	}
+	c.began = time.Now()
+	return c
+}
+
+// run starts the gateway's process, and waits until it is ready.
+func (g *gateway) run(t *testing.T, life int) {
+	t.Helper()
+	g.process = start(t, g.args...)
+	api, err := admin.NewClient(g.address("admin API"))
+	must(t, err)
+	at := &place{url: "http://" + g.address("listening"), api: api, life: life}
+	g.line(`"msg":"ready"`)
+	g.at.Store(at)
+}
+
+const objects = `
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: door}
+spec:
+  servers:
+  - port: {number: 80, name: http, protocol: HTTP}
+    hosts: ["*"]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: rooms}
+spec:
+  hosts: ["*"]
+  gateways: [door]
+  http:
+  - route: [{destination: {host: rooms.default.svc.cluster.local, port: {number: 8080}}}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: rooms}
+spec:
+  host: rooms.default.svc.cluster.local
+  trafficPolicy: {loadBalancer: {consistentHash: {httpHeaderName: x-user}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: rooms}
+spec:
+  ports: [{port: 8080}]
+---
+apiVersion: remora.dev/v1alpha1
+kind: AffinityPolicy
+metadata: {name: rooms}
+spec:
+  targetRefs: [{group: networking.istio.io, kind: Gateway, name: door}]
+  idleTimeout: %s
+  loadBoundPercent: 101 # so that the hash alone often says another replica than where a session is
+`
+
+// configure writes the gateways' configuration into a folder.
+func configure(t *testing.T, addresses []string) string {
+	t.Helper()
+	folder := t.TempDir()
+	var text strings.Builder
+	fmt.Fprintf(&text, objects, idleTime)
+	for i, address := range addresses {
+		host, port, err := net.SplitHostPort(address)
+		must(t, err)
+		fmt.Fprintf(&text, `---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata:
+  name: rooms-%d
+  labels: {kubernetes.io/service-name: rooms}
+addressType: IPv4
+ports: [{port: %s}]
+endpoints: [{addresses: [%s], conditions: {ready: true}}]
+`, i, port, host)
+	}
+	must(t, os.Mkdir(filepath.Join(folder, "config"), 0o700))
+	must(t, os.WriteFile(filepath.Join(folder, "config", "all.yaml"), []byte(text.String()), 0o600))
+	must(t, os.WriteFile(filepath.Join(folder, "key"), []byte("000102030405060708090a0b0c0d0e0f\n"), 0o600))
+	return folder
+}
+
+// now is the time since the run began.
+func (c *cluster) now() time.Duration { return time.Since(c.began) }
+
+// record changes the history.
+func (c *cluster) record(change func(*history)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	change(&c.h)
+}
+
+// killReplica ends a replica for good.
+func (c *cluster) killReplica(i int) {
+	c.record(func(h *history) { h.deaths[c.names[i]] = c.now() })
+	c.replicas[i].kill()
+	c.replicas[i] = nil
+}
+
+// killGateway ends a gateway; startGateway starts it again.
+func (c *cluster) killGateway(i int) {
+	c.record(func(h *history) { h.kills[i] = append(h.kills[i], c.now()) })
+	c.gateways[i].kill()
+}
+
+func (c *cluster) startGateway(i int) {
+	c.t.Helper()
+	c.gateways[i].run(c.t, c.gateways[i].at.Load().life+1)
+}

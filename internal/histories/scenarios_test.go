@@ -1,0 +1,274 @@
+package histories
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+var (
+	users    = flag.Int("users", 500, "users who call")
+	duration = flag.Duration("duration", 2500*time.Millisecond, "for which they call in each scenario, besides the time that gateways need to agree again")
+	fault    = flag.Duration("fault", idleTime/2, "how long a fault lasts; over 3s sessions end at gateways that stand still")
+	seed     = flag.Uint64("seed", 0, "of what is random; 0: another one each time")
+	only     = flag.String("only", "", "run the scenarios whose name has this in it; empty: all")
+	keep     = flag.String("keep", "", "folder for the pictures of what is refused; empty: a new one")
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	var err error
+	if binaryDir, err = os.MkdirTemp("", "remora-histories-bin-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	if *seed == 0 {
+		*seed = rand.Uint64()>>1 + 1
+	}
+	status := m.Run()
+	_ = os.RemoveAll(binaryDir)
+	os.Exit(status)
+}
+
+// settleTime is how long after all gateways have told the store everything they agree: news arrive, and what was missed is corrected with the
+// next renewal.
+const settleTime = 8 * interval
+
+// agreeLimit bounds how long gateways may take to say that, from when the fault is taken back: they try again every 4 s at the latest, and wait a
+// second for an answer; the rest is for a machine that is busy.
+const agreeLimit = 20 * time.Second
+
+// run is one run of a scenario.
+type run struct {
+	*cluster
+	crowd *crowd
+	rand  *rand.Rand
+	ctx   context.Context
+}
+
+// wait lets the users go on for a while.
+func (r *run) wait(d time.Duration) { r.crowd.pause(d) }
+
+// faultTime lets a fault last.
+func (r *run) faultTime() { r.wait(*fault) }
+
+// scenarios are what happens to the parts meanwhile.
+var scenarios = []struct {
+	name string
+	does func(r *run)
+}{
+	{"calm", func(*run) {}},
+	{"a gateway's way to Redis is slow", func(r *run) {
+		r.gateways[r.rand.IntN(gateways)].proxy.setDelay(20 * time.Millisecond)
+		r.wait(*fault)
+	}},
+	{"a gateway is killed and started again", func(r *run) {
+		i := r.rand.IntN(gateways)
+		r.killGateway(i)
+		r.wait(*fault / 2)
+		r.startGateway(i)
+	}},
+	{"a gateway stands still", func(r *run) { r.standStill(r.rand.IntN(gateways), r.faultTime) }},
+	{"a gateway is cut off from Redis", func(r *run) { r.cutOff(r.rand.IntN(gateways), r.faultTime) }},
+	{"a gateway's way to Redis hangs", func(r *run) { r.holdUp(r.rand.IntN(gateways), r.faultTime) }},
+	{"Redis stands still", func(r *run) { r.redisStandsStill(r.faultTime) }},
+	{"Redis is killed and started empty", func(r *run) { r.redisIsKilled(r.faultTime) }},
+	{"a replica is killed", func(r *run) { r.killReplica(r.rand.IntN(len(r.replicas))) }},
+	{"several, at random", func(r *run) { r.several() }},
+}
+
+// outage does something to gateways and takes it back, and waits until they agree again.
+func (r *run) outage(of []int, begin, meanwhile, end func()) {
+	r.t.Helper()
+	var os []*outage
+	for _, i := range of {
+		os = append(os, &outage{gateway: i, from: r.now(), back: r.now() + time.Hour, until: r.now() + time.Hour})
+	}
+	r.record(func(h *history) { h.outages = append(h.outages, os...) })
+	begin()
+	meanwhile()
+	back := r.now()
+	end()
+	for _, i := range of {
+		r.whole(i)
+	}
+	r.wait(settleTime)
+	r.record(func(*history) {
+		for _, o := range os {
+			o.back, o.until = back, r.now()
+		}
+	})
+}
+
+// whole waits until a gateway says that the store answers, and has been told everything.
+func (r *run) whole(i int) {
+	r.t.Helper()
+	deadline := time.Now().Add(agreeLimit)
+	for {
+		status, err := r.gateways[i].at.Load().api.Status(r.ctx)
+		if err == nil && status.Store != nil && status.Store.Answers && !status.Store.Telling && status.Store.Undecided == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			r.t.Fatalf("gateway %d has not found back to the store within %s: %+v, %v", i, agreeLimit, status.Store, err)
+		}
+		r.wait(20 * time.Millisecond)
+	}
+}
+
+func (r *run) standStill(i int, meanwhile func()) {
+	g := r.gateways[i]
+	r.outage([]int{i}, func() { g.signal(syscall.SIGSTOP) }, meanwhile, func() { g.signal(syscall.SIGCONT) })
+}
+
+func (r *run) cutOff(i int, meanwhile func()) {
+	p := r.gateways[i].proxy
+	r.outage([]int{i}, func() { p.setCut(true) }, meanwhile, func() { p.setCut(false) })
+}
+
+func (r *run) holdUp(i int, meanwhile func()) {
+	p := r.gateways[i].proxy
+	r.outage([]int{i}, func() { p.setHeld(true) }, meanwhile, func() { p.setHeld(false) })
+}
+
+var all = []int{0, 1, 2}
+
+func (r *run) redisStandsStill(meanwhile func()) {
+	r.outage(all, r.redis.Stop, meanwhile, r.redis.Continue)
+}
+
+func (r *run) redisIsKilled(meanwhile func()) {
+	r.outage(all, r.redis.Kill, meanwhile, r.redis.Restart)
+}
+
+// several lets one thing fail after the other, and now and then two at a time. No replica but one is killed: the users need some.
+func (r *run) several() {
+	faults := []struct {
+		name string
+		does func(i int, meanwhile func())
+	}{
+		{"a gateway stands still", r.standStill},
+		{"a gateway is cut off", r.cutOff},
+		{"a gateway's way hangs", r.holdUp},
+		{"Redis stands still", func(_ int, meanwhile func()) { r.redisStandsStill(meanwhile) }},
+		{"Redis is killed", func(_ int, meanwhile func()) { r.redisIsKilled(meanwhile) }},
+		{"nothing", func(_ int, meanwhile func()) { meanwhile() }},
+	}
+	killed := false
+	for began := r.now(); r.now() < began+max(*duration, 2**fault); {
+		i, d, f := r.rand.IntN(gateways), *fault/2+time.Duration(r.rand.Int64N(int64(*fault/2))), faults[r.rand.IntN(len(faults))]
+		also := r.rand.IntN(3)
+		f.does(i, func() {
+			r.wait(d / 2)
+			switch other := (i + 1) % gateways; {
+			case also == 0:
+				r.t.Logf("%.3f s: %s (%d); gateway %d is killed", r.now().Seconds(), f.name, i, other)
+				r.killGateway(other)
+				r.wait(d / 2)
+				r.startGateway(other)
+			case also == 1 && !killed:
+				killed = true
+				r.t.Logf("%.3f s: %s (%d); a replica is killed", r.now().Seconds(), f.name, i)
+				r.killReplica(r.rand.IntN(len(r.replicas)))
+				r.wait(d / 2)
+			default:
+				r.t.Logf("%.3f s: %s (%d)", r.now().Seconds(), f.name, i)
+				r.wait(d / 2)
+			}
+		})
+		r.wait(d / 4)
+	}
+}
+
+// play runs a scenario, and gives its history and how many calls met no gateway.
+func play(t *testing.T, replicas int, sharing, hashKey bool, does func(*run)) (*history, int64) {
+	c := startCluster(t, replicas, sharing, hashKey)
+	r := &run{cluster: c, rand: rand.New(rand.NewPCG(*seed, 1)), ctx: t.Context()}
+	// The last users arrive when the faults are about to end, so that in each some are first seen.
+	r.crowd = startCrowd(c, *users, *duration*3/4, *seed)
+	t.Cleanup(r.crowd.end)
+	r.wait(*duration / 3)
+	does(r)
+	r.wait(*duration * 2 / 3)
+	r.crowd.end()
+	return &c.h, r.crowd.unsent.Load()
+}
+
+func TestHistories(t *testing.T) {
+	t.Logf("seed %d: again with -args -seed %[1]d", *seed)
+	var table strings.Builder
+	fmt.Fprintf(&table, "%-40s %6s %7s %7s %7s %8s %8s %7s %7s\n", "scenario", "users", "calls", "unsent", "failed", "checked", "diverged", "parted", "agreed")
+	for _, s := range scenarios {
+		if !strings.Contains(s.name, *only) {
+			continue
+		}
+		t.Run(s.name, func(t *testing.T) {
+			h, unsent := play(t, 4, true, strings.HasPrefix(s.name, "several"), s.does)
+			v := h.check()
+			for why, n := range h.failures() {
+				t.Logf("%d calls failed: %s", n, why)
+			}
+			fmt.Fprintf(&table, "%-40s %6d %7d %7d %7d %8d %8d %7d %7s %s\n", s.name, v.users, len(h.calls), unsent, v.failed, v.checked, v.diverged, v.parted, h.agreedAfter(), v.says())
+			v.report(t, s.name)
+		})
+	}
+	t.Logf("\n%s", table.String())
+}
+
+// agreedAfter is how long it took at most from when a fault was taken back until the gateways agreed; empty: there was none.
+func (h *history) agreedAfter() string {
+	var longest time.Duration
+	for _, o := range h.outages {
+		longest = max(longest, o.until-o.back)
+	}
+	if longest == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.1fs", longest.Seconds())
+}
+
+// says is the verdict in a word or two.
+func (v *verdict) says() string {
+	if len(v.refused) > 0 {
+		return fmt.Sprintf("REFUSED: %d users", len(v.refused))
+	}
+	return "linearizable"
+}
+
+// report fails the test for what was refused.
+func (v *verdict) report(t *testing.T, name string) {
+	t.Helper()
+	if len(v.refused) == 0 {
+		return
+	}
+	folder, err := v.keep(*keep, name)
+	if err != nil {
+		t.Error(err)
+	}
+	t.Errorf("with seed %d the calls of %d users are in no order that the rules allow; pictures of the first are in %s", *seed, len(v.refused), folder)
+	for _, r := range v.refused[:min(len(v.refused), 3)] {
+		t.Error(r.why)
+	}
+}
+
+// Gateways that share nothing are refused, and not only because each tells a user that the session is new.
+func TestGatewaysThatDoNotShareAreRefused(t *testing.T) {
+	h, _ := play(t, 4, false, false, func(*run) {})
+	if v := h.check(); len(v.refused) == 0 {
+		t.Errorf("with seed %d: no call of %d is refused", *seed, v.checked)
+	}
+	for _, c := range h.calls {
+		c.session = ""
+	}
+	if v := h.check(); len(v.refused) == 0 {
+		t.Errorf("with seed %d: no call of %d is refused by its replica alone", *seed, v.checked)
+	} else {
+		t.Logf("%d of %d users", len(v.refused), v.users)
+	}
+}
