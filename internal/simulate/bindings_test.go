@@ -25,6 +25,9 @@ func (ru *rules) moves(o *op) {
 	}
 }
 
+// unknown says whether the gateway did not have a replica when it made the call.
+func (o *op) unknown(k *knowledge, now millis) bool { return !k.listed || k.changedAt > now-2*timeout }
+
 // givesUp is an owner that a gateway does not know. Without faults that is none that another has known for longer than configurations take.
 func (ru *rules) givesUp(owner int32) {
 	s := ru.sim
@@ -63,7 +66,7 @@ func (ru *rules) after(o *op) {
 				ru.breaks(ruleOneOwner, "a claim of g%d takes user %d from %s to %s", o.g.number, u, ru.name(from), ru.name(owner))
 			case o.kind == opMove && (was.Owner != o.from || is.Owner != c.Owner):
 				ru.breaks(ruleCause, "a move of g%d from %s takes user %d from %s to %s", o.g.number, ru.name(byIdentity[uint64(o.from)]), u, ru.name(from), ru.name(owner))
-			case o.kind == opRenew && o.g.well() && c.From == was.Owner && !o.g.knows[from].listed:
+			case o.kind == opRenew && o.g.well() && c.From == was.Owner && o.unknown(&o.g.knows[from], s.now):
 				ru.givesUp(from)
 			case o.kind == opRenew && o.g.well():
 				ru.breaks(ruleCause, "a renewal of g%d takes user %d from %s to %s", o.g.number, u, ru.name(from), ru.name(owner))
