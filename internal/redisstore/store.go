@@ -86,7 +86,7 @@ type link struct{ client rueidis.Client }
 var ErrUnreachable = errors.New("the store is not reached")
 
 // ErrBusy is why calls fail when too many of them wait for the store.
-var ErrBusy = fmt.Errorf("%d calls wait for the store", maxCalls)
+var ErrBusy = fmt.Errorf("%w: %d", shared.ErrBusy, maxCalls)
 
 // Open reads the URL and begins to connect to the store. It does not wait for it: Ready does. Its errors are those of the URL and of the files
 // that it names.

@@ -310,6 +310,64 @@ func TestTheStoreIsAway(t *testing.T) {
 			c.Flush(r.now)
 			a.want(k, 2, 1, session.Existing)
 		}},
+		{"which of two is older is known also when the first has spoken with the store that is empty", func(_ *testing.T, r *rig, a, b *gateway) {
+			a.want(k, 1, 1, session.Bound)
+			r.pass(10 * time.Second)
+			r.store.Empty()
+			r.now += 20
+			b.want(k, 2, 2, session.Bound)
+			r.now += 20
+			a.want(k+1, 1, 1, session.Bound)
+			r.pass(2 * interval)
+			b.want(k, 3, 1, session.Existing)
+			a.want(k, 3, 1, session.Existing)
+		}},
+		{"and a session that began at the empty store is not taken for an older one", func(_ *testing.T, r *rig, a, b *gateway) {
+			b.want(k, 2, 2, session.Bound)
+			r.pass(interval)
+			r.store.Empty()
+			r.now += 20
+			a.want(k, 1, 1, session.Bound)
+			r.pass(2 * interval)
+			a.want(k, 3, 2, session.Existing)
+		}},
+		{"after three failed calls the sessions of that time alone are told again", func(t *testing.T, r *rig, a, b *gateway) {
+			for i := range session.Key(1000) {
+				a.want(i, 1, 1, session.Bound)
+			}
+			r.pass(10 * time.Second)
+			before := a.Status().Renewals
+			a.way.cut = true
+			for i := range session.Key(3) {
+				a.want(2000+i, 1, 1, session.Bound)
+			}
+			a.way.cut = false
+			r.pass(2 * time.Second)
+			if n := a.Status().Renewals - before; n > 10 || a.Status().Opens != 1 {
+				t.Errorf("%d renewals, %d opens; want a few, and one", n, a.Status().Opens)
+			}
+			b.want(2001, 2, 1, session.Existing)
+		}},
+		{"too many calls at once are no failure of the store", func(t *testing.T, _ *rig, a, _ *gateway) {
+			a.way.busy = true
+			for i := range session.Key(10) {
+				a.want(i, 1, 1, session.Bound)
+			}
+			if !a.Waits() {
+				t.Error("the store is taken for one that does not answer")
+			}
+		}},
+		{"what was decided alone of a session that has ended says nothing of the next one", func(t *testing.T, r *rig, a, _ *gateway) {
+			r.store.Full(true)
+			a.want(k, 1, 1, session.Bound)
+			r.pass(3 * idle)
+			r.store.Full(false)
+			a.want(k, 1, 1, session.Bound)
+			r.pass(interval)
+			if n := a.Status().Undecided; n != 0 || r.store.Session(k).Claimed < start.Add(3*idle) {
+				t.Errorf("%d decisions are left, and it was claimed at %d", n, r.store.Session(k).Claimed-start)
+			}
+		}},
 		{"a gateway that is started again has the sessions of the others", func(_ *testing.T, r *rig, a, _ *gateway) {
 			a.want(k, 1, 1, session.Bound)
 			r.pass(interval)

@@ -11,7 +11,7 @@ import (
 // kept waiting for long.
 const (
 	batch        = 512
-	resyncAtOnce = 64 * batch
+	resyncAtOnce = 8 * batch
 )
 
 // Flush sends the renewals that were collected. While the store does not answer it tries whether it does again; then, and when the store
@@ -21,18 +21,15 @@ func (s *Store) Flush(now session.Instant) {
 	if s.idle.Load() == nil || !s.link.due(now) { // before the first Sweep nobody knows which sessions live
 		return
 	}
-	before := session.Instant(0) // a store that this gateway has only met has lost nothing of it
-	if s.link.met() {
-		before = s.link.lastGood()
-	}
 	epoch, err := s.remote.Epoch(now)
-	again := s.link.tried(now, epoch, err)
+	v := s.link.tried(now, epoch, err)
 	if err != nil {
 		return
 	}
 	s.link.heard(now, nil)
-	if again {
-		s.tellAgain(now, before)
+	begun := s.begun.take()
+	if v.again {
+		s.tellAgain(now, v, begun)
 	}
 	keys := s.dirty.take()
 	if n := s.renewAll(now, keys); n < len(keys) {
@@ -49,21 +46,33 @@ func (s *Store) Flush(now session.Instant) {
 	}
 }
 
-// tellAgain begins to tell the store all live sessions. They were known to it at `before`, unless it was away longer; 0:
-// nothing is known of that.
-func (s *Store) tellAgain(now, before session.Instant) {
-	if s.resync.lost == 0 || before != 0 && before < s.resync.lost {
-		s.resync.lost = before
+// tellAgain begins to tell the store the sessions that it may not know: all that live; or, where it is the one that it was, those seen since
+// shortly before it was lost, besides those that are still to be told from before. The sessions `begun` have been claimed since the
+// store was last known to be this one, or another: they must not be told to be older than they are.
+func (s *Store) tellAgain(now session.Instant, v verdict, begun []session.Key) {
+	if s.resync.lost == 0 || v.lost != 0 && v.lost < s.resync.lost {
+		s.resync.lost = v.lost
 	}
 	s.resync.telling.Store(true)
-	s.resync.keys = nil
+	since := v.lost.Add(-Grace(s.o.Interval))
 	s.Range(func(e session.Entry) bool {
-		if e.Live(now, s.idleOf(e.Endpoint)) {
+		_, decided := s.alone.get(e.Key)
+		if e.Live(now, s.idleOf(e.Endpoint)) && (v.all || decided || e.Holds > 0 || e.LastSeen >= since) {
 			s.resync.keys = append(s.resync.keys, e.Key)
 		}
 		return true
 	})
 	slices.Sort(s.resync.keys)
+	s.resync.keys = slices.Compact(s.resync.keys)
+	if v.all {
+		s.resync.keys = slices.DeleteFunc(s.resync.keys, func(k session.Key) bool {
+			_, found := slices.BinarySearch(begun, k)
+			if found {
+				s.dirty.add(k)
+			}
+			return found
+		})
+	}
 	s.alone.expire(func(k session.Key) bool {
 		_, live := s.liveEntry(k, now)
 		return live
@@ -175,11 +184,11 @@ func (s *Store) Hear(n News, now session.Instant) {
 		if !live || n.From == s.o.Gateway || s.identity(e.Endpoint) == n.Owner {
 			return
 		}
-		// News may overtake the answer to a renewal that says what was decided alone; and the endpoint may not be known here yet. The next
-		// renewal is to find out, also where no request uses the session.
+		// News may overtake each other, or the answer to a renewal that says what was decided alone; and the endpoint may not be known here
+		// yet. The next renewal is to find out, also where no request uses the session.
+		s.dirty.add(n.Key)
 		to := s.endpoint(n.Owner)
 		if _, decided := s.alone.get(n.Key); decided || to == 0 {
-			s.dirty.add(n.Key)
 			return
 		}
 		if _, moved := s.Table.Move(n.Key, e.Endpoint, to, now, session.MaxIdle); moved {

@@ -23,6 +23,7 @@ type link struct {
 	pause time.Duration   // until then, doubled with each failure
 	opens uint64
 	epoch uint64
+	asked session.Instant // when the store last said that it is of this epoch
 }
 
 // So many failures in a row open the link. It is tried again after firstPause, and then twice as late each time up to lastPause.
@@ -36,6 +37,9 @@ func (l *link) down() bool { return l.open.Load() }
 
 // heard takes the outcome of a call.
 func (l *link) heard(now session.Instant, err error) {
+	if errors.Is(err, ErrBusy) {
+		return
+	}
 	if err == nil || errors.Is(err, ErrFull) {
 		if l.good.Load() != int64(now) {
 			l.good.Store(int64(now))
@@ -65,9 +69,15 @@ func (l *link) due(now session.Instant) bool {
 	return !l.down() || now >= l.next
 }
 
-// tried takes the outcome of such a try, and the epoch of the store where it answered. It reports whether the store may have forgotten
-// something, or not heard of something, since it was last in touch.
-func (l *link) tried(now session.Instant, epoch uint64, err error) (again bool) {
+// verdict is what a gateway has to tell the store.
+type verdict struct {
+	again bool            // something: it may have forgotten sessions, or not heard of some
+	all   bool            // all sessions: it is of another epoch
+	lost  session.Instant // since when it may not know; 0: nothing is known of that
+}
+
+// tried takes the outcome of such a try, and the epoch of the store where it answered.
+func (l *link) tried(now session.Instant, epoch uint64, err error) (v verdict) {
 	if err != nil {
 		l.heard(now, err)
 		l.mu.Lock()
@@ -76,22 +86,22 @@ func (l *link) tried(now session.Instant, epoch uint64, err error) (again bool) 
 			l.pause = min(2*l.pause, lastPause)
 			l.next = now.Add(l.pause)
 		}
-		return false
+		return v
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	again = l.down() || l.epoch != epoch
-	l.epoch = epoch
+	switch {
+	case l.epoch == 0: // a store that this gateway has only met has lost nothing of it
+		v = verdict{again: true, all: true}
+	case l.epoch != epoch: // calls that succeeded since it was asked may have been answered by either
+		v = verdict{again: true, all: true, lost: l.asked}
+	case l.down():
+		v = verdict{again: true, lost: l.lastGood()}
+	}
+	l.epoch, l.asked = epoch, now
 	l.failures.Store(0)
 	l.open.Store(false)
-	return again
-}
-
-// met reports whether the store has ever answered Flush.
-func (l *link) met() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.epoch != 0
+	return v
 }
 
 // lastGood is when a call last succeeded; 0: never.

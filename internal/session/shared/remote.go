@@ -73,6 +73,9 @@ type Remote interface {
 	Announce(n News) error
 }
 
+// ErrBusy is why a call is not made: too many others wait already. It says nothing of the store.
+var ErrBusy = errors.New("too many calls wait for the store")
+
 // ErrFull is why a Remote takes no new session: its memory is used up. What is there can be renewed.
 var ErrFull = errors.New("the store's memory is full")
 

@@ -42,6 +42,7 @@ type gateway struct {
 type way struct {
 	shared.Remote
 	cut    bool         // calls fail
+	busy   bool         // too many others wait
 	deaf   bool         // news are lost
 	calls  atomic.Int64 // of requests
 	mute   bool         // renewals fail
@@ -130,8 +131,11 @@ func (r *rig) pass(d time.Duration) {
 
 func (w *way) call() error {
 	w.calls.Add(1)
-	if w.cut {
+	switch {
+	case w.cut:
 		return errCut
+	case w.busy:
+		return shared.ErrBusy
 	}
 	return nil
 }

@@ -43,6 +43,7 @@ type Store struct {
 
 	link   link
 	dirty  dirty
+	begun  dirty // sessions claimed here since the last Flush
 	alone  alone
 	resync resync
 	census census
@@ -67,7 +68,7 @@ func New(o Options) *Store {
 		o.Parts = 1024
 	}
 	s := &Store{Table: o.Table, remote: o.Remote, o: o}
-	s.dirty.max, s.alone.max = o.MaxDirty, o.MaxAlone
+	s.dirty.max, s.begun.max, s.alone.max = o.MaxDirty, o.MaxDirty, o.MaxAlone
 	s.census.pass.parts = o.Parts
 	return s
 }
@@ -116,6 +117,7 @@ func (s *Store) Bind(k session.Key, ep session.EndpointID, now session.Instant, 
 	if s.link.down() {
 		return s.bindAlone(k, ep, now, idle)
 	}
+	s.alone.forget(k) // what was decided of a session that has ended
 	began := now
 	for {
 		b, first, err := s.remote.Claim(now, Claim{Key: k, Owner: s.identity(ep), Claimed: now, Until: now.Add(idle)})
@@ -125,6 +127,7 @@ func (s *Store) Bind(k session.Key, ep session.EndpointID, now session.Instant, 
 		}
 		s.stats.claims.Add(1)
 		if first {
+			s.begun.add(k)
 			return s.began(k, ep, now, idle)
 		}
 		if owner := s.endpoint(b.Owner); owner != 0 {
