@@ -102,7 +102,10 @@ func checkStore(cmd *cobra.Command, replicas *int, store generate.Store) error {
 // hasPassword reports whether a URL has a password.
 func hasPassword(url string) bool {
 	_, rest, _ := strings.Cut(url, "://")
-	rest, _, _ = strings.Cut(rest, "?")
-	at := strings.LastIndexByte(rest, '@')
-	return at >= 0 && strings.Contains(rest[:at], ":")
+	server, _, _ := strings.Cut(rest, "?")
+	if !strings.Contains(server, "@") {
+		server = rest // a password may have a ? in it that should have been written as %3F
+	}
+	at := strings.LastIndexByte(server, '@')
+	return at >= 0 && strings.Contains(server[:at], ":")
 }

@@ -162,6 +162,28 @@ func TestAServerWithoutTheScriptsGetsThem(t *testing.T) {
 	}
 }
 
+// Somebody else may write into our hashes.
+func TestAValueThatIsNoBindingIsNone(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{})
+	s := open(t, redisstore.Options{URL: server.URL()})
+	claims(t, s, user, 11)
+	bucket := server.Do("KEYS", "*:s:*")
+	for _, how := range []func() error{
+		func() error { _, err := s.Renew(now(), []shared.Claim{claimOf(user, 11, now())}); return err },
+		func() error { _, _, err := s.Claim(now(), claimOf(user, 11, now())); return err },
+		func() error { _, err := s.Count(now(), 0, 1); return err },
+		func() error { _, err := s.Delete(now(), user); return err },
+	} {
+		for _, field := range strings.Split(server.Do("HKEYS", bucket), "\n") {
+			server.Do("HSET", bucket, field, "garbage")
+		}
+		if err := how(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestWhatWasHeldUpBringsNothingBack(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})

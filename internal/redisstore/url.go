@@ -75,6 +75,9 @@ func parseURL(text string) (*location, error) {
 		return nil, fmt.Errorf("the store's URL begins with %q; expected one of: %s", scheme+"://", Forms)
 	}
 	rest, query, _ := strings.Cut(rest, "?")
+	if strings.Contains(query, "@") && !strings.Contains(rest, "@") {
+		return nil, errors.New("the store's URL has an @ behind a ?; write a ? in a user or password as %3F, and an @ in a file's name as %40")
+	}
 	l := &location{kind: form.kind, tls: form.tls}
 	authority, path, _ := strings.Cut(rest, "/")
 	if i := strings.LastIndexByte(rest, '@'); i > len(authority) {

@@ -57,6 +57,7 @@ func TestURLs(t *testing.T) {
 		{":secret@host://x", "error: expected one of: redis://"},
 		{"http://:secret@127.0.0.1", `error: begins with "http://"`},
 		{"redis://:sec/ret@127.0.0.1", "error: a / in its user or password; write it as %2F"},
+		{"redis://:sec?ret@127.0.0.1", "error: an @ behind a ?; write a ? in a user or password as %3F"},
 		{"redis://:sec%ret@127.0.0.1", "error: write it as %25"},
 		{"redis://", `error: "" is not host:port`},
 		{"redis://:6379", `error: ":6379" is not host:port`},

@@ -8,6 +8,7 @@ local grace, me = tonumber(ARGV[2]), ARGV[3]
 
 -- A binding is owner 8 bytes, claimed 6, ends 6, by 4; binding.go has the same.
 local binding = '>c8I6I6c4'
+local size = 24 -- what is not so long is not ours: it is overwritten, or removed
 local several = '\0\0\0\0' -- by, when more than one gateway has had the session
 
 local function live(ends, by)

@@ -1,17 +1,20 @@
 -- Counts the live sessions of a bucket by owner, and removes those that have ended for all gateways. Returns owner, number, owner, number …
 local numbers, over = {}, false
 for _, stored in ipairs(redis.call('HVALS', KEYS[1])) do
-	local owner, _, ends, by = struct.unpack(binding, stored)
-	if live(ends, by) then
-		numbers[owner] = (numbers[owner] or 0) + 1
+	if #stored ~= size then
+		over = true
+	else
+		local owner, _, ends, by = struct.unpack(binding, stored)
+		if live(ends, by) then
+			numbers[owner] = (numbers[owner] or 0) + 1
+		end
+		over = over or now >= ends + grace
 	end
-	over = over or now >= ends + grace
 end
 if over then
 	local all = redis.call('HGETALL', KEYS[1])
 	for i = 1, #all, 2 do
-		local _, _, ends = struct.unpack(binding, all[i + 1])
-		if now >= ends + grace then
+		if #all[i + 1] ~= size or now >= select(3, struct.unpack(binding, all[i + 1])) + grace then
 			redis.call('HDEL', KEYS[1], all[i])
 		end
 	end

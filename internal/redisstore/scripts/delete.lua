@@ -2,8 +2,7 @@
 local was = 0
 local stored = redis.call('HGET', KEYS[1], ARGV[5])
 if stored then
-	local _, _, ends, by = struct.unpack(binding, stored)
-	if live(ends, by) then
+	if #stored == size and live(select(3, struct.unpack(binding, stored))) then
 		was = 1
 	end
 	redis.call('HDEL', KEYS[1], ARGV[5])

@@ -11,8 +11,7 @@ for i = 7, #ARGV, 4 do
 	local key, field, claim = KEYS[tonumber(ARGV[i])], ARGV[i + 1], ARGV[i + 2]
 	local stored = redis.call('HGET', key, field)
 	if stored then
-		local _, _, ends, by = struct.unpack(binding, stored)
-		stored = live(ends, by)
+		stored = #stored == size and live(select(3, struct.unpack(binding, stored)))
 	end
 	if stored then
 		lively[#lively + 1] = i
