@@ -209,7 +209,8 @@ func (b *bench) crowd(ctx context.Context, report *strings.Builder) error {
 	}
 	const piece = 30_000
 	var requests [][]byte
-	for made := 0; made < b.many; made += piece { // in pieces, or the requests would take more memory than the sessions
+	made := 0
+	for ; made < b.many; made += piece { // in pieces, or the requests would take more memory than the sessions
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -242,7 +243,7 @@ func (b *bench) crowd(ctx context.Context, report *strings.Builder) error {
 	}
 	per := func(name string) float64 { return (after[name] - full[name]) / took }
 	fmt.Fprintf(report, "\nThree gateways with %d sessions, each made through one of them: %.0f bytes of the store's memory a session; the gateways' resident memory %s MiB.\n",
-		b.many, (full["used_memory"]-empty["used_memory"])/float64(b.many), strings.Join(memory, ", "))
+		made, (full["used_memory"]-empty["used_memory"])/float64(made), strings.Join(memory, ", "))
 	fmt.Fprintf(report, "With %.0f requests/s of %d of the users, who alternate between the gateways, the store does %.0f commands/s, takes in %.0f kB/s and sends %.0f kB/s.\n",
 		b.rate, piece, per("total_commands_processed"), per("total_net_input_bytes")/1000, per("total_net_output_bytes")/1000)
 	return nil
