@@ -5,11 +5,11 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/remora-proxy/remora/bench/asenvoy"
+	"github.com/remora-proxy/remora/bench/figures"
 	"github.com/remora-proxy/remora/bench/peers"
 )
 
@@ -36,18 +36,18 @@ func (b *bench) growth(ctx context.Context, report *strings.Builder) error {
 				var calm measured
 				c.Rate = modest
 				calm, err = load(c, p)
-				rows[i].calm = append(rows[i].calm, micros(calm.cpu))
-				rows[i].p50 = append(rows[i].p50, micros(calm.result.Percentile(50)))
-				rows[i].p99 = append(rows[i].p99, micros(calm.result.Percentile(99)))
+				rows[i].calm = append(rows[i].calm, figures.Micros(calm.cpu))
+				rows[i].p50 = append(rows[i].p50, figures.Micros(calm.result.Percentile(50)))
+				rows[i].p99 = append(rows[i].p99, figures.Micros(calm.result.Percentile(99)))
 			}
 			memory, memoryErr := p.Memory()
 			p.Stop()
 			if err != nil || memoryErr != nil {
 				return fmt.Errorf("with %d services more: %v, %v", n, err, memoryErr) //nolint:errorlint // either may be nil
 			}
-			rows[i].busy = append(rows[i].busy, micros(busy.cpu))
+			rows[i].busy = append(rows[i].busy, figures.Micros(busy.cpu))
 			rows[i].memory = append(rows[i].memory, float64(memory)/(1<<20))
-			fmt.Printf("round %d, %d services more: %.1f µs/request at %.0f/s\n", round+1, n, micros(busy.cpu), float64(busy.result.Requests)/busy.result.Seconds)
+			fmt.Printf("round %d, %d services more: %.1f µs/request at %.0f/s\n", round+1, n, figures.Micros(busy.cpu), float64(busy.result.Requests)/busy.result.Seconds)
 		}
 	}
 	fmt.Fprintf(report, "Two messages for each request, with its headers and with its body of %d bytes; 1,000 users, 3 services. Medians of %d rounds of %d s; in parentheses the lowest and the highest.\n\n",
@@ -55,7 +55,7 @@ func (b *bench) growth(ctx context.Context, report *strings.Builder) error {
 	fmt.Fprintf(report, "| routes | endpoints | CPU µs/request, %d in flight | CPU µs/request, %.0f/s | p50 µs | p99 µs | memory MiB |\n|---|---|---|---|---|---|---|\n", inFlight, modest)
 	for i, n := range sizes {
 		r := rows[i]
-		fmt.Fprintf(report, "| %d | %d | %s | %s | %s | %s | %s |\n", 3+n, 6+n*peers.ManyEndpoints, spread(r.busy), spread(r.calm), spread(r.p50), spread(r.p99), spread(r.memory))
+		fmt.Fprintf(report, "| %d | %d | %s | %s | %s | %s | %s |\n", 3+n, 6+n*peers.ManyEndpoints, figures.Spread(r.busy, 1), figures.Spread(r.calm, 1), figures.Spread(r.p50, 1), figures.Spread(r.p99, 1), figures.Spread(r.memory, 1))
 	}
 	return nil
 }
@@ -86,7 +86,7 @@ func (b *bench) bears(ctx context.Context, report *strings.Builder) error {
 		texts = append(texts, fmt.Sprintf("%.1f", float64(bytes)/(1<<20)))
 	}
 	fmt.Fprintf(report, "\n%.0f requests/s through two processors for %d s: %d requests, no error, %.1f CPU µs/request, p50 %.0f µs, p99 %.0f µs; memory of both together, MiB, a sixth of the time apart: %s.\n",
-		float64(m.result.Requests)/m.result.Seconds, b.minute, m.result.Requests, micros(m.cpu), micros(m.result.Percentile(50)), micros(m.result.Percentile(99)), strings.Join(texts, ", "))
+		float64(m.result.Requests)/m.result.Seconds, b.minute, m.result.Requests, figures.Micros(m.cpu), figures.Micros(m.result.Percentile(50)), figures.Micros(m.result.Percentile(99)), strings.Join(texts, ", "))
 	return nil
 }
 
@@ -110,13 +110,4 @@ func watch(ctx context.Context, ps []*processor, every time.Duration) (samples [
 		case <-tick.C:
 		}
 	}
-}
-
-func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
-
-// spread is the median with the lowest and the highest.
-func spread(values []float64) string {
-	values = slices.Sorted(slices.Values(values))
-	n := len(values)
-	return fmt.Sprintf("%.1f (%.1f-%.1f)", (values[(n-1)/2]+values[n/2])/2, values[0], values[n-1])
 }

@@ -6,12 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
+	"github.com/remora-proxy/remora/bench/figures"
 	"github.com/remora-proxy/remora/bench/load"
 	"github.com/remora-proxy/remora/bench/peers"
 )
@@ -105,11 +105,11 @@ func (b *bench) cost(ctx context.Context, report *strings.Builder) error {
 					return fmt.Errorf("%s: %w", work.name, err)
 				}
 				r := &rows[w][with]
-				r.gateway, r.store = append(r.gateway, micros(m.gateway)), append(r.store, micros(m.store))
+				r.gateway, r.store = append(r.gateway, figures.Micros(m.gateway)), append(r.store, figures.Micros(m.store))
 				r.commands = append(r.commands, m.commands)
-				r.p50, r.p99 = append(r.p50, micros(m.p50)), append(r.p99, micros(m.p99))
+				r.p50, r.p99 = append(r.p50, figures.Micros(m.p50)), append(r.p99, figures.Micros(m.p99))
 				fmt.Printf("round %d, %s, store %v: %.1f µs/request, the store's %.1f µs, p50 %s, p99 %s\n", round+1, work.name, with == 1,
-					micros(m.gateway), micros(m.store), m.p50, m.p99)
+					figures.Micros(m.gateway), figures.Micros(m.store), m.p50, m.p99)
 			}
 		}
 	}
@@ -118,7 +118,7 @@ func (b *bench) cost(ctx context.Context, report *strings.Builder) error {
 	for w, work := range works {
 		for with, name := range []string{"none", "Redis"} {
 			r := rows[w][with]
-			fmt.Fprintf(report, "| %s | %s | %s | %s | %s | %s | %s |\n", work.name, name, spread(r.gateway, 1), spread(r.store, 1), spread(r.commands, 2), spread(r.p50, 0), spread(r.p99, 0))
+			fmt.Fprintf(report, "| %s | %s | %s | %s | %s | %s | %s |\n", work.name, name, figures.Spread(r.gateway, 1), figures.Spread(r.store, 1), figures.Spread(r.commands, 2), figures.Spread(r.p50, 0), figures.Spread(r.p99, 0))
 		}
 	}
 	return nil
@@ -154,13 +154,13 @@ func (b *bench) stopped(ctx context.Context, report *strings.Builder) error {
 				return err
 			}
 			r := &rows[i]
-			r.p50, r.p99, r.most = append(r.p50, micros(m.p50)), append(r.p99, micros(m.p99)), append(r.most, micros(m.most))
+			r.p50, r.p99, r.most = append(r.p50, figures.Micros(m.p50)), append(r.p99, figures.Micros(m.p99)), append(r.most, figures.Micros(m.most))
 			fmt.Printf("round %d, first sights, store stopped %v: p50 %s, p99 %s, at most %s\n", round+1, i == 1, m.p50, m.p99, m.most)
 		}
 	}
 	fmt.Fprintf(report, "\nFirst sights at %.0f requests/s while the store is stopped with SIGSTOP as the counted time begins, beside a gateway without a store:\n\n| store | p50 µs | p99 µs | longest µs |\n|---|---|---|---|\n", b.rate)
 	for i, name := range []string{"none", "stopped"} {
-		fmt.Fprintf(report, "| %s | %s | %s | %s |\n", name, spread(rows[i].p50, 0), spread(rows[i].p99, 0), spread(rows[i].most, 0))
+		fmt.Fprintf(report, "| %s | %s | %s | %s |\n", name, figures.Spread(rows[i].p50, 0), figures.Spread(rows[i].p99, 0), figures.Spread(rows[i].most, 0))
 	}
 	return nil
 }
@@ -263,13 +263,4 @@ func (b *bench) send(gs []*gateway, rate float64, n int, requests func(i int) []
 	}
 	wg.Wait()
 	return errors.Join(errs...)
-}
-
-func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
-
-// spread is the median with the lowest and the highest.
-func spread(values []float64, digits int) string {
-	values = slices.Sorted(slices.Values(values))
-	n := len(values)
-	return fmt.Sprintf("%.*f (%.*f-%.*f)", digits, (values[(n-1)/2]+values[n/2])/2, digits, values[0], digits, values[n-1])
 }

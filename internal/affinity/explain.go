@@ -55,26 +55,8 @@ func (e *Engine) explainSession(t *Trace, svc *Service, req *Request, now sessio
 	switch {
 	case !prob.IsZero():
 		return t.refuse(prob)
-	case user == "" && svc.Key.Kind == CookieKey && svc.Key.SetTTL:
-		t.Session = SessionNew.String()
-		t.explainCandidates(e, svc, 0, l, now)
-		if svc.nth(0, l, now) == nil {
-			return t.refuse(noEndpoint(svc, l))
-		}
-		t.Why = "the client has no such cookie: it would be given one, and its session would be placed by that"
-		return t
-	case user == "" && svc.WithoutKey == Reject && svc.Key.Kind != NoKey:
-		return t.refuse(noKey(svc))
 	case user == "":
-		t.explainCandidates(e, svc, 0, l, now)
-		if svc.nth(0, l, now) == nil {
-			return t.refuse(noEndpoint(svc, l))
-		}
-		t.Why = "the request has no key, so any ready replica takes it and no session begins"
-		if svc.Key.Kind == NoKey {
-			t.Why = "nothing says where the key of the service's sessions is, so any ready replica takes the request and no session begins"
-		}
-		return t
+		return t.explainKeyless(e, svc, l, now)
 	}
 	key := svc.sessionKey(user)
 	t.explainCandidates(e, svc, key, l, now)
@@ -119,6 +101,30 @@ func (e *Engine) explainSession(t *Trace, svc *Service, req *Request, now sessio
 	t.Session, t.Choice, t.Why = state.String(), proposed.Addr, why
 	for i := range t.Candidates {
 		t.Candidates[i].Chosen = t.Candidates[i].Addr == proposed.Addr
+	}
+	return t
+}
+
+// explainKeyless explains a request whose key is not there.
+func (t *Trace) explainKeyless(e *Engine, svc *Service, l *limits, now session.Instant) *Trace {
+	begins := svc.Key.Kind == CookieKey && svc.Key.SetTTL
+	if !begins && svc.WithoutKey == Reject && svc.Key.Kind != NoKey {
+		return t.refuse(noKey(svc))
+	}
+	if begins {
+		t.Session = SessionNew.String()
+	}
+	t.explainCandidates(e, svc, 0, l, now)
+	if svc.nth(0, l, now) == nil {
+		return t.refuse(noEndpoint(svc, l))
+	}
+	switch {
+	case begins:
+		t.Why = "the client has no such cookie: it would be given one, and its session would be placed by that"
+	case svc.Key.Kind == NoKey:
+		t.Why = "nothing says where the key of the service's sessions is, so any ready replica takes the request and no session begins"
+	default:
+		t.Why = "the request has no key, so any ready replica takes it and no session begins"
 	}
 	return t
 }

@@ -69,17 +69,11 @@ or is renewed, and the key is not stored. A request that would be refused is exp
 	output := addOutput(cmd)
 	cmd.RunE = runs(func(cmd *cobra.Command, _ []string) error {
 		given, err := source.given(cmd)
-		switch {
-		case err != nil:
+		if err == nil {
+			err = flags.check(given, g, options.Proxied)
+		}
+		if err != nil {
 			return err
-		case !given && !g.given():
-			return usagef("give the configuration with -f or --kubernetes, or a running gateway with --gateway")
-		case given && g.url != "":
-			return usagef("give either a configuration with -f or --kubernetes, or a running gateway with --gateway: the one knows no sessions, the other has its own configuration")
-		case !given && options.Proxied:
-			return usagef("--istio and --envoy-gateway say how files or a cluster's objects are read; a running gateway has read its own")
-		case flags.port < 1 || flags.port > 65535:
-			return usagef("--port %d is not in 1 to 65535", flags.port)
 		}
 		req, err := flags.request(env, cmd.Flags().Changed("body"))
 		if err != nil {
@@ -146,6 +140,21 @@ func explainOnPaper(ctx context.Context, version string, env Env, source *source
 		return nil, usagef("%v", err)
 	}
 	return trace, nil
+}
+
+// check checks the flags that say what is asked.
+func (f *explainFlags) check(given bool, g *gatewayFlag, proxied bool) error {
+	switch {
+	case !given && !g.given():
+		return usagef("give the configuration with -f or --kubernetes, or a running gateway with --gateway")
+	case given && g.url != "":
+		return usagef("give either a configuration with -f or --kubernetes, or a running gateway with --gateway: the one knows no sessions, the other has its own configuration")
+	case !given && proxied:
+		return usagef("--istio and --envoy-gateway say how files or a cluster's objects are read; a running gateway has read its own")
+	case f.port < 1 || f.port > 65535:
+		return usagef("--port %d is not in 1 to 65535", f.port)
+	}
+	return nil
 }
 
 // request is the request that the flags describe.

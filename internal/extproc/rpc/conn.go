@@ -395,16 +395,3 @@ func (c *conn) end() {
 		c.remove(s)
 	}
 }
-
-// output is a conn as what HPACK writes to.
-type output conn
-
-func (o *output) Write(b []byte) (int, error) {
-	o.out = append(o.out, b...)
-	return len(b), nil
-}
-
-func appendFrameHeader(to []byte, t http2.FrameType, flags http2.Flags, stream uint32, n int) []byte {
-	to = append(to, byte(n>>16), byte(n>>8), byte(n), byte(t), byte(flags))
-	return binary.BigEndian.AppendUint32(to, stream)
-}
