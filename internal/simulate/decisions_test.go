@@ -75,7 +75,8 @@ func (ru *rules) gains(r *request) {
 }
 
 func (ru *rules) new(r *request, m *memory) {
-	if m.untold && !r.first && (r.asked && !r.failed || m.owner == r.owner || m.step > r.step) {
+	faster := m.owner == r.owner && m.step > r.step // another request of the user, which did not reach it
+	if m.untold && (faster || !r.first && (r.asked && !r.failed || m.owner == r.owner || m.step > r.step)) {
 		ru.excuse(ruleKept, exToldAgain)
 		return
 	}
