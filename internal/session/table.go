@@ -214,6 +214,23 @@ func (t *Table) Delete(k Key) bool {
 	return ok
 }
 
+// Drop ends a session as e shows it, and reports whether it did: not one that has moved, was used since, or is held.
+func (t *Table) Drop(e Entry) bool {
+	tag := mix(e.Key)
+	sh := t.shard(tag)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	i, ok := sh.find(tag)
+	if !ok {
+		return false
+	}
+	is := sh.entry(i)
+	if ok = is.Endpoint == e.Endpoint && is.LastSeen == e.LastSeen && is.Holds == 0; ok {
+		t.remove(sh, i)
+	}
+	return ok
+}
+
 // Live implements Store.
 func (t *Table) Live(ep EndpointID) int { return t.live.get(ep) }
 

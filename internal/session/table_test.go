@@ -133,3 +133,27 @@ func TestAnEntryIsLiveByTheRuleOfTheStore(t *testing.T) {
 		t.Error("idle for MaxIdle: want it expired whatever its idle time")
 	}
 }
+
+func TestASessionIsDroppedOnlyAsItWasSeen(t *testing.T) {
+	const key, at = Key(7), EndpointID(3)
+	now, idle := Instant(1_800_000_000_000), time.Minute
+	for name, then := range map[string]func(t *Table){
+		"not used since":        nil,
+		"used since":            func(t *Table) { t.Acquire(key, now+5, idle); t.Release(key, now+5) },
+		"held":                  func(t *Table) { t.Acquire(key, now, idle) },
+		"at another endpoint":   func(t *Table) { t.Move(key, at, 4, now, idle) },
+		"that has ended before": func(t *Table) { t.Delete(key) },
+	} {
+		table := NewTable(Options{})
+		table.Bind(key, at, now, idle)
+		table.Release(key, now)
+		seen, _ := table.Peek(key, now, idle)
+		if then != nil {
+			then(table)
+		}
+		before := table.Len()
+		if dropped := table.Drop(seen); dropped != (then == nil) || dropped != (table.Len() < before) {
+			t.Errorf("%s: dropped %v, %d sessions are left of %d", name, dropped, table.Len(), before)
+		}
+	}
+}

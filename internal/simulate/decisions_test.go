@@ -46,6 +46,7 @@ func (ru *rules) decided(r *request) {
 		m.waitedFrom, m.waitedTo = r.began, s.now
 	}
 	m.owner, m.step, m.decided, m.seen, m.unsent = owner, s.step, s.now, max(m.seen, r.began), false
+	m.elsewhere = false
 	m.holds++
 	ru.owned[u][owner] = s.now
 }
@@ -132,6 +133,9 @@ func (ru *rules) moved(r *request, m *memory) {
 	if r.asked || r.moving { // looked at when the store was asked
 		return
 	}
+	if from == 0 && m.pending > 0 { // another request of the user has learnt from the store where the session is, and is about to move it too
+		from = ru.ownedBefore(r)
+	}
 	if from == r.owner && m.untold {
 		ru.excuse(ruleCause, exToldAgain)
 		return
@@ -146,6 +150,16 @@ func (ru *rules) moved(r *request, m *memory) {
 	if from == 0 || !ru.leaves(r.g, r, from) {
 		ru.breaks(ruleCause, "g%d moves user %d from %s to %s without a cause", r.g.number, r.user, ru.name(from), ru.name(r.owner))
 	}
+}
+
+// ownedBefore is the last owner of the session of a request before the one that it was decided for; 0: none.
+func (ru *rules) ownedBefore(r *request) (before int32) {
+	for replica, at := range ru.owned[r.user] {
+		if int32(replica) != r.owner && at > ru.owned[r.user][before] {
+			before = int32(replica)
+		}
+	}
+	return before
 }
 
 // leaves says whether a gateway has a cause to move a session away from a replica.

@@ -65,6 +65,7 @@ type memory struct {
 	holds                int32
 	pending              int32  // requests that wait
 	untold               bool   // there was such a decision
+	elsewhere            bool   // since then the store has told it an owner that it does not know
 	unsent               bool   // the owner has not heard of the last decision
 	wrong                millis // since when it decides for another owner than the store has; 0: it does not
 }

@@ -183,6 +183,11 @@ func (l *link) Renew(now session.Instant, cs []shared.Claim) ([]shared.Binding, 
 	if err := l.call(o); err != nil {
 		return nil, err
 	}
+	for i, b := range o.bindings {
+		if owner := byIdentity[uint64(b.Owner)]; b.Owner != 0 && b.Owner != cs[i].Owner && !l.g.knows[owner].listed {
+			l.g.sessions[byKey[cs[i].Key]].elsewhere = true
+		}
+	}
 	return append([]shared.Binding(nil), o.bindings...), nil
 }
 

@@ -65,9 +65,9 @@ const tellWithin = sweepEvery + interval + 2*timeout
 // staleWithin is how long a gateway that did not hear of a move goes on with the owner before, from its next request on.
 const staleWithin = tellWithin + interval
 
-// answerWithin bounds how long a decision takes: while it does not know a session's endpoint it asks 20 times, with pauses of 50 ms, for a claim and
-// as often for a move; and then a few calls more.
-const answerWithin = 2*20*(50+timeout) + 10*timeout
+// answerWithin bounds how long a decision takes: it waits a second for an endpoint that it does not know, for a claim and again for a move; besides, its
+// calls are a few.
+const answerWithin = 2*millisPerSecond + 20*timeout
 
 // rules watches a schedule.
 type rules struct {
@@ -151,6 +151,10 @@ func (ru *rules) keeps(u int32, at millis, me *request) (by *gateway, kept bool)
 			seen = at
 		}
 		if at-seen >= idle-slack {
+			continue
+		}
+		if m.elsewhere && m.holds == 0 {
+			ru.excuse(ruleKept, exUnknown)
 			continue
 		}
 		if g.dead {

@@ -111,6 +111,9 @@ func (ru *rules) converged() {
 				continue
 			}
 			here, b := g.engine.Identity(e.Endpoint), s.depot.binding(userKeys[u])
+			if e.Holds > 0 && s.depot.lives(b) && !g.knows[byIdentity[uint64(b.Owner)]].listed {
+				continue // a request in flight, and an owner that this gateway cannot follow to: the next request anywhere settles it
+			}
 			if there := uint64(b.Owner); here != there || !s.depot.lives(b) {
 				ru.breaks(ruleConvergence, "g%d has user %d at %s, and the store at %s for %d ms", g.number, u, ru.name(byIdentity[here]),
 					ru.name(byIdentity[there]), millis(b.Until)-s.now)

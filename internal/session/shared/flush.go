@@ -18,6 +18,7 @@ const (
 // may have forgotten something, it is told all live sessions, in several calls. To be called every Options.Interval, by one goroutine.
 func (s *Store) Flush(now session.Instant) {
 	s.see(now)
+	s.expireAlone(now)
 	if s.idle.Load() == nil || !s.link.due(now) { // before the first Sweep nobody knows which sessions live
 		return
 	}
@@ -73,11 +74,18 @@ func (s *Store) tellAgain(now session.Instant, v verdict, begun []session.Key) {
 			return found
 		})
 	}
-	s.alone.expire(func(k session.Key) bool {
+	for range s.alone.shards {
+		s.expireAlone(now)
+	}
+	s.stats.resyncs.Add(1)
+}
+
+// expireAlone forgets some of what was decided alone of sessions that have ended.
+func (s *Store) expireAlone(now session.Instant) {
+	s.alone.expireSome(func(k session.Key) bool {
 		_, live := s.liveEntry(k, now)
 		return live
 	})
-	s.stats.resyncs.Add(1)
 }
 
 // liveEntry is the own live session of a key, by the idle time of its endpoint.
@@ -111,7 +119,7 @@ func (s *Store) renew(now session.Instant, keys []session.Key) bool {
 			continue
 		}
 		// It may have begun since `now`, while the store was asked for its epoch: a claim must not be told to be older than it is.
-		c := Claim{Key: k, Owner: s.identity(e.Endpoint), Claimed: max(now, e.LastSeen), Until: e.LastSeen.Add(s.idleOf(e.Endpoint))}
+		c := Claim{Key: k, Owner: s.identity(e.Endpoint), Claimed: max(now, e.LastSeen), Until: e.LastSeen.Add(s.idleOf(e.Endpoint)), From: d.from}
 		if c.Owner == 0 {
 			continue
 		}
@@ -121,13 +129,10 @@ func (s *Store) renew(now session.Instant, keys []session.Key) bool {
 		if s.resync.lost != 0 && e.LastSeen <= now && s.resync.has(k) {
 			c.Claimed = s.resync.lost
 		}
-		if d.after == 0 || now >= d.after && s.endpoint(d.from) == 0 {
-			c.From = d.from
-		}
 		if d.claimed != 0 {
 			c.Claimed = d.claimed
 		}
-		claims, at = append(claims, c), append(at, standing{e.Endpoint, d.serial})
+		claims, at = append(claims, c), append(at, standing{e, d.serial})
 	}
 	if len(claims) == 0 {
 		return true
@@ -155,19 +160,27 @@ func (s *Store) renew(now session.Instant, keys []session.Key) bool {
 
 // standing is what a renewal that is on its way says of a session.
 type standing struct {
-	at     session.EndpointID
+	session.Entry
 	serial uint64 // of the decision made alone that it tells; 0: none
 }
 
 // follow takes over from the store where a session is.
 func (s *Store) follow(k session.Key, was standing, owner Identity, now session.Instant) {
 	to := s.endpoint(owner)
-	if to == 0 { // not known here yet, or any more: asked again with the next renewal
-		s.alone.unknown(k, was.serial, owner, now.Add(unknownPatience))
+	switch {
+	case to != 0:
+		if _, moved := s.Table.Move(k, was.Endpoint, to, now, session.MaxIdle); moved {
+			s.stats.followed.Add(1)
+		}
+	case was.serial != 0: // a request has decided here, and would have waited and then taken the session over, as is done now
+		if now >= s.unknown.patience(owner, now) {
+			s.alone.takes(k, was.serial, owner)
+		}
 		s.dirty.add(k)
 		return
-	}
-	if _, moved := s.Table.Move(k, was.at, to, now, session.MaxIdle); moved {
+	case s.Drop(was.Entry):
+		// Nobody here has decided anything, and this gateway's configuration may lag behind: nothing is taken back. The user's next request asks the
+		// store, and waits for the endpoint.
 		s.stats.followed.Add(1)
 	}
 	s.alone.told(k, was.serial, owner)

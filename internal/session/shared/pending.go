@@ -63,74 +63,83 @@ func (d *dirty) size() (n int) {
 type decision struct {
 	claimed session.Instant // 0: it was there before
 	from    Identity        // that the store may have; 0: it was not moved
-	after   session.Instant // from is an endpoint that is not known here: it is given up then
 	serial  uint64          // changes with the decision
 }
 
-// alone remembers those decisions until the store has heard of them.
+// alone remembers those decisions until the store has heard of them. Requests on many cores make and look for them.
 type alone struct {
 	max    int
-	n      atomic.Int64 // len(m): nobody waits for the lock while there are none
-	mu     sync.Mutex
-	m      map[session.Key]decision
-	serial uint64
-	lost   uint64 // for which there was no room
+	n      atomic.Int64 // how many there are: nobody waits for a lock while there are none
+	serial atomic.Uint64
+	lost   atomic.Uint64 // for which there was no room
+	next   int           // shard that was last looked through
+	shards [64]aloneShard
 }
+
+type aloneShard struct {
+	mu sync.Mutex
+	m  map[session.Key]decision
+	_  [48]byte // each in a cache line of its own
+}
+
+func (a *alone) shard(k session.Key) *aloneShard { return &a.shards[uint64(k)%uint64(len(a.shards))] }
 
 // claimed remembers that a session began.
 func (a *alone) claimed(k session.Key, now session.Instant) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.put(k, decision{claimed: now})
+	sh := a.shard(k)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	a.put(sh, k, decision{claimed: now})
 }
 
 // moved remembers that a session left an owner; of several, the first is what the store knows: also of a session that began alone, for the
 // claim that failed may have been carried out.
 func (a *alone) moved(k session.Key, from Identity) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	d := a.m[k]
+	sh := a.shard(k)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	d := sh.m[k]
 	if d.from == 0 {
 		d.from = from
 	}
-	a.put(k, d)
+	a.put(sh, k, d)
 }
 
-// unknown remembers that the store has a session at an endpoint that this gateway does not know, and until when it is waited for. serial is
-// that of the decision with which the store was asked.
-func (a *alone) unknown(k session.Key, serial uint64, owner Identity, until session.Instant) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	d, known := a.m[k]
-	if known && (d.serial != serial || d.from == owner) {
-		return
+// takes has the next renewal take a session over from the owner that the store has. serial is that of the decision with which it was asked.
+func (a *alone) takes(k session.Key, serial uint64, owner Identity) {
+	sh := a.shard(k)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if d, known := sh.m[k]; known && d.serial == serial {
+		d.from = owner
+		sh.m[k] = d
 	}
-	d.from, d.after = owner, until
-	a.put(k, d)
 }
 
-// put must be called with the lock.
-func (a *alone) put(k session.Key, d decision) {
-	if _, known := a.m[k]; !known && len(a.m) >= a.max {
-		a.lost++
-		return
+// put must be called with the shard's lock.
+func (a *alone) put(sh *aloneShard, k session.Key, d decision) {
+	if _, known := sh.m[k]; !known {
+		if int(a.n.Load()) >= a.max {
+			a.lost.Add(1)
+			return
+		}
+		a.n.Add(1)
 	}
-	if a.m == nil {
-		a.m = make(map[session.Key]decision)
+	if sh.m == nil {
+		sh.m = make(map[session.Key]decision)
 	}
-	a.serial++
-	d.serial = a.serial
-	a.m[k] = d
-	a.n.Store(int64(len(a.m)))
+	d.serial = a.serial.Add(1)
+	sh.m[k] = d
 }
 
 func (a *alone) get(k session.Key) (decision, bool) {
 	if a.n.Load() == 0 {
 		return decision{}, false
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	d, ok := a.m[k]
+	sh := a.shard(k)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	d, ok := sh.m[k]
 	return d, ok
 }
 
@@ -140,42 +149,53 @@ func (a *alone) told(k session.Key, serial uint64, owner Identity) {
 	if a.n.Load() == 0 {
 		return
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if d, known := a.m[k]; known && d.serial != serial {
+	sh := a.shard(k)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	d, known := sh.m[k]
+	if known && d.serial != serial {
 		if d.from != 0 && owner != 0 {
 			d.from = owner
-			a.m[k] = d
+			sh.m[k] = d
 		}
 		return
 	}
-	delete(a.m, k)
-	a.n.Store(int64(len(a.m)))
+	a.drop(sh, k)
 }
 
 func (a *alone) forget(k session.Key) {
 	if a.n.Load() == 0 {
 		return
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.m, k)
-	a.n.Store(int64(len(a.m)))
+	sh := a.shard(k)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	a.drop(sh, k)
 }
 
-// expire forgets the decisions about sessions that ended.
-func (a *alone) expire(live func(session.Key) bool) {
+// drop must be called with the shard's lock.
+func (a *alone) drop(sh *aloneShard, k session.Key) {
+	if _, known := sh.m[k]; known {
+		delete(sh.m, k)
+		a.n.Add(-1)
+	}
+}
+
+// expireSome forgets the decisions about sessions that ended, of one shard after the other: nobody waits for longer than that takes. Only Flush
+// calls it.
+func (a *alone) expireSome(live func(session.Key) bool) {
 	if a.n.Load() == 0 {
 		return
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for k := range a.m {
+	a.next = (a.next + 1) % len(a.shards)
+	sh := &a.shards[a.next]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for k := range sh.m {
 		if !live(k) {
-			delete(a.m, k)
+			a.drop(sh, k)
 		}
 	}
-	a.n.Store(int64(len(a.m)))
 }
 
 // resync is the sessions that the store has to be told again, because it may have lost them or was away. Only Flush uses it.

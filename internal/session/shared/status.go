@@ -42,8 +42,6 @@ func (s *Store) Status() Status {
 	st.Claims, st.Adopted, st.Renewals = s.stats.claims.Load(), s.stats.adopted.Load(), s.stats.renewals.Load()
 	st.Followed, st.DecidedHere = s.stats.followed.Load(), s.stats.alone.Load()
 	st.Dropped, st.Resyncs = s.stats.dropped.Load(), s.stats.resyncs.Load()
-	s.alone.mu.Lock()
-	st.Forgotten = s.alone.lost
-	s.alone.mu.Unlock()
+	st.Forgotten = s.alone.lost.Load()
 	return st
 }

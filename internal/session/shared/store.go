@@ -41,15 +41,16 @@ type Store struct {
 	names  atomic.Pointer[Names]
 	o      Options
 
-	link   link
-	dirty  dirty
-	begun  dirty // sessions claimed here since the last Flush
-	alone  alone
-	resync resync
-	census census
-	idle   atomic.Pointer[func(session.EndpointID) time.Duration]
-	latest atomic.Int64 // session.Instant of the last Flush
-	stats  stats
+	link    link
+	dirty   dirty
+	begun   dirty // sessions claimed here since the last Flush
+	alone   alone
+	unknown unknown
+	resync  resync
+	census  census
+	idle    atomic.Pointer[func(session.EndpointID) time.Duration]
+	latest  atomic.Int64 // session.Instant of the last Flush
+	stats   stats
 }
 
 var _ session.Shared = (*Store)(nil)
@@ -118,8 +119,7 @@ func (s *Store) Bind(k session.Key, ep session.EndpointID, now session.Instant, 
 		return s.bindAlone(k, ep, now, idle)
 	}
 	s.alone.forget(k) // what was decided of a session that has ended
-	began := now
-	for {
+	for patience := now.Add(unknownPatience); ; {
 		b, first, err := s.remote.Claim(now, Claim{Key: k, Owner: s.identity(ep), Claimed: now, Until: now.Add(idle)})
 		s.link.heard(now, err)
 		if err != nil {
@@ -133,7 +133,7 @@ func (s *Store) Bind(k session.Key, ep session.EndpointID, now session.Instant, 
 		if owner := s.endpoint(b.Owner); owner != 0 {
 			return s.adopt(k, owner, now, idle)
 		}
-		if !s.patient(&now, began) {
+		if !s.await(b.Owner, &now, patience) {
 			return s.takeOver(k, ep, b.Owner, now, idle)
 		}
 	}
@@ -149,14 +149,17 @@ func (s *Store) began(k session.Key, ep session.EndpointID, now session.Instant,
 	return owner, outcome
 }
 
-// patient waits a moment, in which this gateway may hear of an endpoint. It reports false when enough was waited since `began`.
-func (s *Store) patient(now *session.Instant, began session.Instant) bool {
-	if *now >= began.Add(unknownPatience) {
-		return false
+// await waits until this gateway knows the endpoint of an identity, and reports false when it still does not: until `patience` has passed, or
+// another user has waited for it already.
+func (s *Store) await(owner Identity, now *session.Instant, patience session.Instant) bool {
+	for patience = min(patience, s.unknown.patience(owner, *now)); *now < patience; {
+		s.o.Pause(unknownPause)
+		*now = now.Add(unknownPause)
+		if s.endpoint(owner) != 0 {
+			return true
+		}
 	}
-	s.o.Pause(unknownPause)
-	*now = now.Add(unknownPause)
-	return true
+	return false
 }
 
 // see remembers the time, for calls that are not told it.
@@ -165,13 +168,6 @@ func (s *Store) see(now session.Instant) {
 		s.latest.Store(int64(now))
 	}
 }
-
-// A session may be on an endpoint that this gateway's configuration does not have yet. It is waited for so long; then it is taken for
-// one that has gone.
-const (
-	unknownPatience = time.Second
-	unknownPause    = 50 * time.Millisecond
-)
 
 // adopt takes a session over that another gateway has.
 func (s *Store) adopt(k session.Key, owner session.EndpointID, now session.Instant, idle time.Duration) (session.EndpointID, session.Outcome) {
@@ -239,7 +235,7 @@ func (s *Store) Move(k session.Key, from, to session.EndpointID, now session.Ins
 // this call was the first to move it.
 func (s *Store) moveOutside(c Claim, from Identity, now session.Instant) (owner session.EndpointID, first, ok bool) {
 	const lastTries = 3
-	began := now
+	patience := now.Add(unknownPatience)
 	for tries := 0; tries < lastTries; {
 		b, moved, err := s.remote.Move(now, c, from)
 		s.link.heard(now, err)
@@ -249,7 +245,7 @@ func (s *Store) moveOutside(c Claim, from Identity, now session.Instant) (owner 
 		if owner = s.endpoint(b.Owner); owner != 0 {
 			return owner, moved, true
 		}
-		if !s.patient(&now, began) {
+		if !s.await(b.Owner, &now, patience) {
 			tries++
 			from = b.Owner // which has gone, or nobody here will ever hear of it
 		}

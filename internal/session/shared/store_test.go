@@ -226,6 +226,49 @@ func TestAnEndpointThatIsNotKnown(t *testing.T) {
 			t.Errorf("it has waited %d times, want 20", b.pauses)
 		}
 	})
+	t.Run("by one of its users, and by another one when that was long ago", func(t *testing.T) {
+		r := newRig(t, 2)
+		a, b := r.gws[0], r.gws[1]
+		for user := range session.Key(3) {
+			a.want(user, 1, 1, session.Bound)
+		}
+		b.unknown[1] = true
+		for user, pauses := range []int{20, 20, 40} {
+			b.want(session.Key(user), 2, 2, session.Rebound)
+			if b.pauses != pauses {
+				t.Errorf("user %d: it has waited %d times, want %d", user, b.pauses, pauses)
+			}
+			r.pass(time.Duration(1+9*user) * time.Second) // the first one took a second
+		}
+	})
+	t.Run("loses no session without a request", func(t *testing.T) {
+		r := newRig(t, 2)
+		a, b := r.gws[0], r.gws[1]
+		a.want(k, 1, 1, session.Bound)
+		b.want(k, 2, 1, session.Existing)
+		b.unknown[9] = true
+		a.Move(k, 1, 9, r.now, idle)
+		r.pass(10 * time.Second)
+		a.want(k, 2, 9, session.Existing)
+		b.unknown[9] = false
+		b.want(k, 2, 9, session.Existing)
+	})
+	t.Run("loses none while a gateway holds it either", func(t *testing.T) {
+		r := newRig(t, 2)
+		a, b := r.gws[0], r.gws[1]
+		a.want(k, 1, 1, session.Bound)
+		b.want(k, 2, 1, session.Existing)
+		b.Acquire(k, r.now, idle)
+		b.unknown[9] = true
+		a.Move(k, 1, 9, r.now, idle)
+		r.pass(time.Second)
+		b.want(k, 2, 1, session.Existing) // where the request is that holds it
+		a.want(k, 2, 9, session.Existing)
+		b.Release(k, r.now)
+		r.pass(interval)
+		a.want(k, 2, 9, session.Existing)
+		b.want(k, 2, 2, session.Rebound)
+	})
 	t.Run("to which another gateway has moved a session is waited for too", func(t *testing.T) {
 		r := newRig(t, 2)
 		a, b := r.gws[0], r.gws[1]
