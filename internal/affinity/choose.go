@@ -20,14 +20,14 @@ func (e *Engine) destination(v *view, rule *route.Rule, req *route.Request, p Pa
 		return v.services[ds[0].Service], false
 	}
 	first := v.services[e.proposed(v, ds, req)]
-	if svc := e.holding(v, ds, first, req, false, now); svc != nil {
+	if svc := e.holding(v, ds, first, req, now); svc != nil {
 		return svc, false
 	}
 	if r := e.reach(p); r.asks && v.mayHaveSession(ds, req) {
 		if r.waits {
 			return nil, true
 		}
-		if svc := e.holding(v, ds, first, req, true, now); svc != nil {
+		if svc := e.holdingElsewhere(v, ds, first, req, now); svc != nil {
 			return svc, false
 		}
 	}
@@ -35,13 +35,36 @@ func (e *Engine) destination(v *view, rule *route.Rule, req *route.Request, p Pa
 }
 
 // holding is the destination where the user has a live session, the first one given if it is among several; nil when there is none.
-func (e *Engine) holding(v *view, ds []route.Destination, first *Service, req *route.Request, asks bool, now session.Instant) *Service {
-	if e.hasSession(first, req, asks, now) {
+func (e *Engine) holding(v *view, ds []route.Destination, first *Service, req *route.Request, now session.Instant) *Service {
+	if e.hasSession(first, req, false, now) {
 		return first
 	}
 	for i := range ds {
-		if svc := v.services[ds[i].Service]; svc != first && e.hasSession(svc, req, asks, now) {
+		if svc := v.services[ds[i].Service]; svc != first && e.hasSession(svc, req, false, now) {
 			return svc
+		}
+	}
+	return nil
+}
+
+// holdingElsewhere is holding for the sessions of other gateways. The shared store is asked once for all destinations.
+func (e *Engine) holdingElsewhere(v *view, ds []route.Destination, first *Service, req *route.Request, now session.Instant) *Service {
+	services := []*Service{first}
+	for i := range ds {
+		if svc := v.services[ds[i].Service]; svc != first {
+			services = append(services, svc)
+		}
+	}
+	var asked []*Service
+	var keys []session.Key
+	for _, svc := range services {
+		if user, _ := findKey(&svc.Key, req); user != "" {
+			asked, keys = append(asked, svc), append(keys, svc.sessionKey(user))
+		}
+	}
+	for i, live := range e.shared.Locate(keys, now) {
+		if live && e.hasSession(asked[i], req, true, now) {
+			return asked[i]
 		}
 	}
 	return nil

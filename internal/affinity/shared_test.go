@@ -81,7 +81,7 @@ func TestASharedStoreIsAskedAtTheFirstSightOfAUserAndWhereASessionMoves(t *testi
 		{name: "a session whose endpoint is gone moves with one question", before: func(g *sharing) {
 			g.leave(g.serve("ann").Endpoint.Addr)
 		}, asked: 1, state: affinity.SessionMoved},
-		{name: "where the weights decide, each destination is asked for first", config: split, asked: 3, state: affinity.SessionNew},
+		{name: "where the weights decide, all destinations are asked for at once before", config: split, asked: 2, state: affinity.SessionNew},
 		{name: "where the user has a session here, none is", config: split, before: func(g *sharing) { g.serve("ann") }, state: affinity.SessionExisting},
 		{
 			name: "where the user has no key, none is",

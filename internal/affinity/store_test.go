@@ -113,6 +113,18 @@ func (s *sharedTable) Find(k session.Key, now session.Instant, idle time.Duratio
 	return s.Peek(k, now, idle)
 }
 
+func (s *sharedTable) Locate(ks []session.Key, _ session.Instant) []bool {
+	live := make([]bool, len(ks))
+	if s.dead.Load() {
+		return live
+	}
+	s.ask("locate")
+	for i, k := range ks {
+		live[i] = s.out != nil && s.out.get(k) != 0
+	}
+	return live
+}
+
 func (s *sharedTable) Delete(k session.Key) bool {
 	if !s.dead.Load() {
 		s.ask("delete")

@@ -95,14 +95,17 @@ type Store interface {
 }
 
 // Shared is a Store that has its sessions in common with other gateways. Acquire, Release, Peek, Live, Len, Sweep and Range answer from what this
-// gateway has; Bind, Move and Delete may wait for a store outside, for a bounded time.
+// gateway has; Bind, Move, Delete, Find and Locate may wait for a store outside, for a bounded time.
 type Shared interface {
 	Store
-	// Waits reports whether Bind, Move, Delete and Find would ask the store outside now. When it is known not to answer they do not, and
+	// Waits reports whether Bind, Move, Delete, Find and Locate would ask the store outside now. When it is known not to answer they do not, and
 	// wait for nothing.
 	Waits() bool
 	// Find is Peek that asks the store outside where this gateway has no live session of k, and takes over what it learns.
 	Find(k Key, now Instant, idle time.Duration) (Entry, bool)
+	// Locate reports which of several keys have a live session in the store outside, by asking it once. One that this gateway alone knows may
+	// not be there.
+	Locate(ks []Key, now Instant) []bool
 	// Alone is the same store with a Bind and a Move that ask nobody outside, as while the store there does not answer: what they do it is told
 	// later.
 	Alone() Store

@@ -214,6 +214,18 @@ func (t *Table) Delete(k Key) bool {
 	return ok
 }
 
+// Learn stores a session that another table has, last seen when that says and held by nobody, unless k has a live one here. At the limit nothing is stored.
+func (t *Table) Learn(k Key, ep EndpointID, seen, now Instant, idle time.Duration) {
+	checkEndpoint(ep)
+	tag := mix(k)
+	sh := t.shard(tag)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if i, ok := sh.find(tag); !ok || !sh.slots[i].meta.live(now, idle) {
+		t.begin(sh, i, ok, tag, newMeta(ep, 0, min(seen, now)), now)
+	}
+}
+
 // Drop ends a session as e shows it, and reports whether it did: not one that has moved, was used since, or is held.
 func (t *Table) Drop(e Entry) bool {
 	tag := mix(e.Key)

@@ -157,3 +157,31 @@ func TestASessionIsDroppedOnlyAsItWasSeen(t *testing.T) {
 		}
 	}
 }
+
+func TestASessionIsLearntUnlessThereIsALiveOne(t *testing.T) {
+	const key, at = Key(7), EndpointID(3)
+	now, idle := Instant(1_800_000_000_000), time.Minute
+	table := NewTable(Options{MaxSessions: 1})
+	want := func(step string, endpoint EndpointID, seen Instant, holds, live int) {
+		t.Helper()
+		e, _ := table.Peek(key, now, idle)
+		if e.Endpoint != endpoint || e.LastSeen != seen || e.Holds != holds || table.Live(at) != live {
+			t.Errorf("%s: %+v, %d at %d; want it at %d, seen at %d, with %d holds, and %d", step, e, table.Live(at), at, endpoint, seen, holds, live)
+		}
+	}
+	table.Learn(key, at, now-5, now, idle)
+	want("it is there, as it was seen elsewhere", at, now-5, 0, 1)
+	table.Learn(key, 4, now-1, now, idle)
+	want("the one that is there stays", at, now-5, 0, 1)
+	table.Learn(8, 4, now, now, idle)
+	if n := table.Len(); n != 1 {
+		t.Errorf("%d sessions are stored, want 1, the limit", n)
+	}
+	table.Acquire(key, now, idle)
+	table.Learn(key, at, now-5, now, idle)
+	want("nor is one that is used here seen earlier than it was", at, now, 1, 1)
+	table.Release(key, now)
+	now = now.Add(idle)
+	table.Learn(key, 4, now+9, now, idle)
+	want("one that has ended makes room for it; nothing was seen after now", 4, now, 0, 0)
+}

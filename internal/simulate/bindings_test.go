@@ -18,7 +18,7 @@ func (ru *rules) moves(o *op) {
 		ru.breaks(ruleCause, "g%d moves user %d from %s to %s without a cause", g.number, u, ru.name(from), ru.name(to))
 	}
 	if g.knows[from].changed == 0 {
-		ru.givesUp(from)
+		ru.givesUp(g, from)
 	}
 	if !g.takes(to) && !r.changed(to) {
 		ru.breaks(ruleDraining, "g%d moves user %d to %s, which drains", g.number, u, ru.name(to))
@@ -28,9 +28,22 @@ func (ru *rules) moves(o *op) {
 // unknown says whether the gateway did not have a replica when it made the call.
 func (o *op) unknown(k *knowledge, now millis) bool { return !k.listed || k.changedAt > now-2*timeout }
 
-// givesUp is an owner that a gateway does not know. Without faults that is none that another has known for longer than configurations take.
-func (ru *rules) givesUp(owner int32) {
+// meets remembers when a gateway learnt from the store of owners that it does not know.
+func (ru *rules) meets(o *op) {
+	for _, b := range o.bindings {
+		if k := &o.g.knows[byIdentity[uint64(b.Owner)]]; b.Owner != 0 && k.met == 0 && o.g.engine.EndpointOf(uint64(b.Owner)) == 0 {
+			k.met = ru.sim.now
+		}
+	}
+}
+
+// givesUp is an owner that a gateway does not know: for as long as it waits for one. Without faults that is none that another has known for longer
+// than configurations take.
+func (ru *rules) givesUp(g *gateway, owner int32) {
 	s := ru.sim
+	if met := g.knows[owner].met; g.engine.EndpointOf(identities[owner]) == 0 && s.now-met < unknownPatience-2*timeout { // it waits from when it asked
+		ru.breaks(ruleCause, "g%d gives up %s, which it met %d ms ago", g.number, ru.name(owner), s.now-met)
+	}
 	for _, g := range s.gateways {
 		if k := &g.knows[owner]; !s.strict || k.listed && s.now-k.changedAt > s.profile.configLag {
 			ru.excuse(ruleCause, exUnknown)
@@ -67,7 +80,7 @@ func (ru *rules) after(o *op) {
 			case o.kind == opMove && (was.Owner != o.from || is.Owner != c.Owner):
 				ru.breaks(ruleCause, "a move of g%d from %s takes user %d from %s to %s", o.g.number, ru.name(byIdentity[uint64(o.from)]), u, ru.name(from), ru.name(owner))
 			case o.kind == opRenew && o.g.well() && c.From == was.Owner && o.unknown(&o.g.knows[from], s.now):
-				ru.givesUp(from)
+				ru.givesUp(o.g, from)
 			case o.kind == opRenew && o.g.well():
 				ru.breaks(ruleCause, "a renewal of g%d takes user %d from %s to %s", o.g.number, u, ru.name(from), ru.name(owner))
 			case o.kind == opRenew:

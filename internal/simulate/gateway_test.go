@@ -53,6 +53,7 @@ type knowledge struct {
 	changed                  int64  // step in which any of this changed
 	changedAt                millis // when that was
 	gone                     int64  // step in which it was last taken away; 0: never
+	met                      millis // when the store first told of it, before it was known; 0: it has not
 }
 
 // memory is what a gateway has done with a user.

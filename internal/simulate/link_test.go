@@ -96,6 +96,9 @@ func (l *link) call(o *op) error {
 	if err == nil && o.request >= 0 {
 		s.requests[o.request].asked = true
 	}
+	if err == nil {
+		s.rules.meets(o)
+	}
 	return err
 }
 

@@ -65,9 +65,12 @@ const tellWithin = sweepEvery + interval + 2*timeout
 // staleWithin is how long a gateway that did not hear of a move goes on with the owner before, from its next request on.
 const staleWithin = tellWithin + interval
 
-// answerWithin bounds how long a decision takes: it waits a second for an endpoint that it does not know, for a claim and again for a move; besides, its
-// calls are a few.
-const answerWithin = 2*millisPerSecond + 20*timeout
+// unknownPatience is how long a gateway waits to know an owner.
+const unknownPatience = 1 * millisPerSecond
+
+// answerWithin bounds how long a decision takes: it waits for an owner that it does not know with a claim, and again with a move; besides, its calls
+// are a few.
+const answerWithin = 2*unknownPatience + 20*timeout
 
 // rules watches a schedule.
 type rules struct {

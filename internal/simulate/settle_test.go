@@ -111,8 +111,8 @@ func (ru *rules) converged() {
 				continue
 			}
 			here, b := g.engine.Identity(e.Endpoint), s.depot.binding(userKeys[u])
-			if e.Holds > 0 && s.depot.lives(b) && !g.knows[byIdentity[uint64(b.Owner)]].listed {
-				continue // a request in flight, and an owner that this gateway cannot follow to: the next request anywhere settles it
+			if inUse := e.Holds > 0 || g.clock() < e.LastSeen.Add(duration(tellWithin)); inUse && s.depot.lives(b) && !g.knows[byIdentity[uint64(b.Owner)]].listed {
+				continue // a request in flight, and an owner that this gateway cannot follow to: it gives the session up when that has ended
 			}
 			if there := uint64(b.Owner); here != there || !s.depot.lives(b) {
 				ru.breaks(ruleConvergence, "g%d has user %d at %s, and the store at %s for %d ms", g.number, u, ru.name(byIdentity[here]),

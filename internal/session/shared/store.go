@@ -307,11 +307,22 @@ func (s *Store) Find(k session.Key, now session.Instant, idle time.Duration) (se
 	if err != nil || owner == 0 {
 		return session.Entry{}, false
 	}
-	seen := min(b.Until.Add(-idle), now)
-	if _, outcome := s.Table.Bind(k, owner, seen, idle); outcome != session.Full {
-		s.Table.Release(k, seen)
-	}
+	s.Learn(k, owner, b.Until.Add(-idle), now, idle)
 	return s.Peek(k, now, idle)
+}
+
+// Locate implements session.Shared.
+func (s *Store) Locate(ks []session.Key, now session.Instant) []bool {
+	live := make([]bool, len(ks))
+	if s.link.down() {
+		return live
+	}
+	found, err := s.remote.Find(now, ks)
+	s.link.heard(now, err)
+	for i, b := range found {
+		live[i] = b.Owner != 0
+	}
+	return live
 }
 
 // Live implements session.Store: the sessions of all gateways, those of the others as they were last counted.
