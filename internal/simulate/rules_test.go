@@ -68,9 +68,9 @@ const staleWithin = tellWithin + interval
 // unknownPatience is how long a gateway waits to know an owner.
 const unknownPatience = 1 * millisPerSecond
 
-// answerWithin bounds how long a decision takes: it waits for an owner that it does not know with a claim, and again with a move; besides, its calls
-// are a few.
-const answerWithin = 2*unknownPatience + 20*timeout
+// answerWithin bounds how long a decision takes: it waits for an owner that it does not know with a claim, and again with a move, where others may move
+// the session on meanwhile; besides, its calls are a few.
+const answerWithin = 3*unknownPatience + 20*timeout
 
 // rules watches a schedule.
 type rules struct {

@@ -119,7 +119,7 @@ func (s *Store) Bind(k session.Key, ep session.EndpointID, now session.Instant, 
 		return s.bindAlone(k, ep, now, idle)
 	}
 	s.alone.forget(k) // what was decided of a session that has ended
-	for patience := now.Add(unknownPatience); ; {
+	for tries := 1; ; tries++ {
 		b, first, err := s.remote.Claim(now, Claim{Key: k, Owner: s.identity(ep), Claimed: now, Until: now.Add(idle)})
 		s.link.heard(now, err)
 		if err != nil {
@@ -133,7 +133,7 @@ func (s *Store) Bind(k session.Key, ep session.EndpointID, now session.Instant, 
 		if owner := s.endpoint(b.Owner); owner != 0 {
 			return s.adopt(k, owner, now, idle)
 		}
-		if !s.await(b.Owner, &now, patience) {
+		if tries == lastTries || !s.await(b.Owner, &now) {
 			return s.takeOver(k, ep, b.Owner, now, idle)
 		}
 	}
@@ -149,10 +149,12 @@ func (s *Store) began(k session.Key, ep session.EndpointID, now session.Instant,
 	return owner, outcome
 }
 
-// await waits until this gateway knows the endpoint of an identity, and reports false when it still does not: until `patience` has passed, or
-// another user has waited for it already.
-func (s *Store) await(owner Identity, now *session.Instant, patience session.Instant) bool {
-	for patience = min(patience, s.unknown.patience(owner, *now)); *now < patience; {
+// lastTries bounds how often the store is asked anew because others move a session meanwhile.
+const lastTries = 3
+
+// await waits until this gateway knows the endpoint of an identity, and reports false when it has not come to know it.
+func (s *Store) await(owner Identity, now *session.Instant) bool {
+	for patience := s.unknown.patience(owner, *now); *now < patience; {
 		s.o.Pause(unknownPause)
 		*now = now.Add(unknownPause)
 		if s.endpoint(owner) != 0 {
@@ -234,8 +236,6 @@ func (s *Store) Move(k session.Key, from, to session.EndpointID, now session.Ins
 // moveOutside moves a session in the store outside, and returns the endpoint that it has then, and whether
 // this call was the first to move it.
 func (s *Store) moveOutside(c Claim, from Identity, now session.Instant) (owner session.EndpointID, first, ok bool) {
-	const lastTries = 3
-	patience := now.Add(unknownPatience)
 	for tries := 0; tries < lastTries; {
 		b, moved, err := s.remote.Move(now, c, from)
 		s.link.heard(now, err)
@@ -245,7 +245,7 @@ func (s *Store) moveOutside(c Claim, from Identity, now session.Instant) (owner 
 		if owner = s.endpoint(b.Owner); owner != 0 {
 			return owner, moved, true
 		}
-		if !s.await(b.Owner, &now, patience) {
+		if !s.await(b.Owner, &now) {
 			tries++
 			from = b.Owner // which has gone, or nobody here will ever hear of it
 		}
