@@ -156,7 +156,11 @@ func (r *registry) dropStaleMarks() {
 func (r *registry) drainMarks() [][2]string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.SortedFunc(maps.Keys(r.drained), func(a, b [2]string) int { return slices.Compare(a[:], b[:]) })
+	return sortedMarks(r.drained)
+}
+
+func sortedMarks(marks map[[2]string]bool) [][2]string {
+	return slices.SortedFunc(maps.Keys(marks), func(a, b [2]string) int { return slices.Compare(a[:], b[:]) })
 }
 
 // identityOf is a fixed hash of an endpoint's name: placement must agree between gateways, so no secret is in it.

@@ -36,6 +36,23 @@ func (e *Engine) Rekey(key [16]byte, now session.Instant) error {
 // Drained lists the endpoints that operators drained, by address and incarnation, in a fixed order.
 func (e *Engine) Drained() [][2]string { return e.endpoints.drainMarks() }
 
+// DrainedHere lists those of Drained that are of endpoints of the configuration.
+func (e *Engine) DrainedHere() [][2]string {
+	r := e.endpoints
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.drained) == 0 {
+		return nil
+	}
+	here := make(map[[2]string]bool)
+	for name, ep := range r.byName {
+		if mark := [2]string{name.Addr, name.Incarnation}; r.drained[mark] && EndpointState(ep.configured.Load()) != Gone {
+			here[mark] = true
+		}
+	}
+	return sortedMarks(here)
+}
+
 // SetDrained makes marks, by address and incarnation, the endpoints that operators drained, and all others not drained. A mark counts for an
 // endpoint that the configuration does not have yet as well.
 func (e *Engine) SetDrained(marks [][2]string, now session.Instant) {

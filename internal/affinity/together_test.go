@@ -71,10 +71,19 @@ func TestDrainMarksAreTakenOverAsAWhole(t *testing.T) {
 	if got := e.Drained(); !slices.Equal(got, marks) {
 		t.Errorf("the marks are %v, want %v", got, marks)
 	}
+	if got := e.DrainedHere(); !slices.Equal(got, [][2]string{{all[1].Addr, all[1].Incarnation}}) {
+		t.Errorf("the marks of endpoints of the configuration are %v", got)
+	}
 	since := e.Endpoints(now)[1].DrainingSince
 	e.SetDrained(marks, now.Add(time.Minute))
 	if again := e.Endpoints(now.Add(time.Minute))[1].DrainingSince; !again.Equal(since) {
 		t.Errorf("it was draining since %v, and said once more since %v", since, again)
+	}
+	if err := e.Apply(&affinity.Snapshot{}, now); err != nil {
+		t.Fatal(err)
+	}
+	if got := e.DrainedHere(); len(got) != 0 {
+		t.Errorf("the marks of endpoints of an empty configuration are %v", got)
 	}
 	e.SetDrained(nil, now)
 	if got := states(); len(got) != 0 {

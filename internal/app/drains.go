@@ -101,7 +101,12 @@ func (s *sharing) lookAtDrains() {
 		return
 	}
 	d.again = false
-	if marks, err := s.outside.Drained(); err == nil {
+	marks, err := s.outside.Drained(s.p.engine.DrainedHere())
+	if err != nil {
+		return
+	}
+	// A store that was emptied just now has none. When Flush finds so too, all are told again.
+	if epoch, err := s.outside.Epoch(s.p.clock.instant()); err == nil && epoch == s.remote.epoch.Load() {
 		s.mark(marks)
 	}
 }

@@ -122,23 +122,26 @@ func (r *remote) Lead(now session.Instant, forMillis int64) (bool, error) {
 	return call(r, "lead", now, func() (bool, error) { return r.s.outside.Lead(now, forMillis) })
 }
 
-// Epoch implements shared.Remote. It is the first call when the store is tried, so the gateways agree here where they could not at the start.
-func (r *remote) Epoch(now session.Instant) (uint64, error) {
-	if r.s.outside.Conflict() != nil && !r.s.configured() {
-		r.agreed.Store(false)
-	}
+// Epoch implements shared.Remote. It is the first call when the store is tried, so the gateways agree here where they could not at the start, or
+// do not any more: no session may be told to the store under another hash key than the others'.
+func (r *remote) Epoch(now session.Instant) (epoch uint64, err error) {
 	if !r.agreed.Load() {
-		if err := r.agree(); err != nil {
-			return 0, err
-		}
+		err = r.agree()
 	}
-	epoch, err := call(r, "epoch", now, func() (uint64, error) { return r.s.outside.Epoch(now) })
 	if err == nil {
-		if before := r.epoch.Swap(epoch); before != 0 && before != epoch {
-			r.s.tellDrainsAgain()
-		}
+		epoch, err = call(r, "epoch", now, func() (uint64, error) { return r.s.outside.Epoch(now) })
 	}
-	return epoch, err
+	if err == nil && r.s.outside.Conflict() != nil && !r.s.configured() {
+		r.agreed.Store(false)
+		err = r.agree()
+	}
+	if err != nil {
+		return 0, err
+	}
+	if before := r.epoch.Swap(epoch); before != 0 && before != epoch {
+		r.s.tellDrainsAgain()
+	}
+	return epoch, nil
 }
 
 // agree agrees with the other gateways after the start. Only Epoch calls it.

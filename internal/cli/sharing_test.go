@@ -259,6 +259,65 @@ func TestAGatewayStartsWithoutTheStoreAndJoinsTheOthers(t *testing.T) {
 	}
 }
 
+func TestAStoreThatIsEmptiedByHandIsToldEverythingAgain(t *testing.T) {
+	t.Parallel()
+	store := redistest.Start(t, redistest.Options{})
+	backends := startBackends(t, "backend-1", 3)
+	folder := configure(t, backends)
+	first, second := serve(t, shares(store, folder)...), serve(t, shares(store, folder)...)
+	const users = 20
+	var at [users]string
+	for i := range users {
+		at[i] = first.hit(user(i)).PodID
+	}
+	_, err := second.api.Drain(t.Context(), admin.DrainRequest{Endpoint: backends.addresses[0]})
+	must(t, err)
+	store.Do("FLUSHALL")
+	for _, g := range []*served{first, second} {
+		g.line("the store may have lost sessions")
+	}
+	first.line("the store has been told all live sessions")
+	later := serve(t, shares(store, folder)...)
+	for i := range users {
+		if r := later.hit(user(i)); r.PodID != at[i] || r.Session != "existing" {
+			t.Errorf("user-%d: %+v, was at %s", i, r, at[i])
+		}
+	}
+	for i, g := range []*served{first, second, later} {
+		eventually(t, fmt.Sprintf("the replica is draining at gateway %d", i), func() error {
+			if got := g.stateOf(backends.addresses[0]); got != "draining" {
+				return fmt.Errorf("it is %s", got)
+			}
+			return nil
+		})
+	}
+}
+
+// A gateway that starts at a store that has just come back empty makes a hash key, and gives it up when it hears of the one that the others have.
+func TestAGatewayThatStartsAtAnEmptyStoreTakesTheOthersHashKey(t *testing.T) {
+	t.Parallel()
+	store := redistest.Start(t, redistest.Options{})
+	folder := configure(t, startBackends(t, "backend-1", 3))
+	first := serve(t, shares(store, folder)...)
+	ann := first.hit(annAt1)
+	first.signal(syscall.SIGSTOP)
+	store.Do("FLUSHALL")
+	second := serve(t, shares(store, folder)...)
+	second.hit(user(1))
+	first.signal(syscall.SIGCONT)
+	second.line("the users of this gateway begin new sessions")
+	first.line("the store has been told all live sessions")
+	eventually(t, "the second gateway knows the first one's user", func() error {
+		if r := second.hit(annAt1); r.PodID != ann.PodID {
+			return fmt.Errorf("%+v, was at %s", r, ann.PodID)
+		}
+		return nil
+	})
+	if r := first.hit(annAt1); r.PodID != ann.PodID || r.Session != "existing" {
+		t.Errorf("at the first gateway %+v, was at %s", r, ann.PodID)
+	}
+}
+
 func TestAGatewayThatMustNotShareDoesNotStart(t *testing.T) {
 	t.Parallel()
 	store := redistest.Start(t, redistest.Options{Password: "secret"})

@@ -1,9 +1,9 @@
 package redisstore_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -11,7 +11,7 @@ import (
 	"github.com/remora-proxy/remora/internal/certificate/certtest"
 	"github.com/remora-proxy/remora/internal/redisstore"
 	"github.com/remora-proxy/remora/internal/redistest"
-	"github.com/remora-proxy/remora/internal/session/shared"
+	"github.com/remora-proxy/remora/internal/session"
 )
 
 func TestHashKey(t *testing.T) {
@@ -64,25 +64,93 @@ func TestHashKey(t *testing.T) {
 	}
 }
 
-func TestAnotherHashKeyAfterARestartIsAConflict(t *testing.T) {
+func TestOfTwoHashKeysTheOneThatWasAgreedOnFirstWins(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
 	s := open(t, redisstore.Options{URL: server.URL()})
 	if _, err := s.HashKey(t.Context(), [16]byte{7}, false, true); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Conflict(); err != nil {
-		t.Fatal(err)
+	agreed := server.Do("GET", "remora:1:hashkey")
+	store := func(key string, since session.Instant) {
+		server.Do("SET", "remora:1:hashkey", "k"+key+string(binary.BigEndian.AppendUint64(nil, uint64(since))[2:]))
 	}
-	server.Do("SET", "remora:1:hashkey", "k0123456789abcdef")
-	server.Eventually("the gateway notices", func() error {
+
+	store("of a later start", now().Add(time.Hour))
+	server.Eventually("it gives way to the gateway's", func() error {
+		if server.Do("GET", "remora:1:hashkey") != agreed {
+			return errNotYet
+		}
+		return nil
+	})
+	if err := s.Conflict(); err != nil {
+		t.Error(err)
+	}
+
+	older := [16]byte([]byte("of earlier times"))
+	store(string(older[:]), now().Add(-time.Hour))
+	server.Eventually("the gateway notices that its own gives way", func() error {
+		if s.Conflict() == nil {
+			return errNotYet
+		}
+		return nil
+	})
+	if key, err := s.HashKey(t.Context(), [16]byte{7}, false, false); err != nil || key != older {
+		t.Errorf("it takes the key %q, %v", key, err)
+	}
+	if err := s.Conflict(); err != nil {
+		t.Error(err)
+	}
+
+	server.Do("SET", "remora:1:hashkey", "f0123456789abcdef")
+	server.Eventually("one that was given does not give way", func() error {
 		if s.Conflict() == nil {
 			return errNotYet
 		}
 		return nil
 	})
 	server.Do("DEL", "remora:1:hashkey")
-	server.Eventually("the gateway notices that it is over", s.Conflict)
+	server.Eventually("and the gateway notices that it is over", s.Conflict)
+}
+
+// A gateway that starts at a store that has just come back empty may be there before the others.
+func TestAHashKeyThatIsToldToAnEmptyStoreFirstGivesWay(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{})
+	elder, key := open(t, redisstore.Options{URL: server.URL()}), [16]byte{7}
+	if _, err := elder.HashKey(t.Context(), key, false, true); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := elder.Epoch(now()); err != nil {
+		t.Fatal(err)
+	}
+	server.Do("FLUSHALL")
+	younger := open(t, redisstore.Options{URL: server.URL()})
+	own, err := younger.HashKey(t.Context(), [16]byte{8}, false, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := elder.Epoch(now()); err != nil {
+		t.Fatal(err)
+	}
+	if stored := server.Do("GET", "remora:1:hashkey"); stored[1:17] != string(key[:]) {
+		t.Errorf("an epoch later %q is stored", stored)
+	}
+	if own == key {
+		return // the elder's beat was there before
+	}
+	server.Eventually("the younger one notices", func() error {
+		if younger.Conflict() == nil {
+			return errNotYet
+		}
+		return nil
+	})
+	if took, err := younger.HashKey(t.Context(), own, false, false); err != nil || took != key {
+		t.Errorf("it takes the key %v, %v", took, err)
+	}
+	if err := elder.Conflict(); err != nil {
+		t.Error(err)
+	}
 }
 
 type notYet struct{}
@@ -91,58 +159,15 @@ func (notYet) Error() string { return "not yet" }
 
 var errNotYet = notYet{}
 
-func TestDrainedEndpointsAreKept(t *testing.T) {
+func TestARightThatIsMissingIsARefusal(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
-	a, b := open(t, redisstore.Options{URL: server.URL()}), open(t, redisstore.Options{URL: server.URL()})
-	say := func(on bool, endpoint ...string) {
-		t.Helper()
-		if err := a.Announce(shared.News{Kind: shared.Drain, Endpoint: [2]string(endpoint), On: on}); err != nil {
-			t.Fatal(err)
+	for _, missing := range []string{"evalsha", "persist", "get"} {
+		server.Do("ACL", "SETUSER", "me", "on", ">secret", "~*", "&*", "+@all", "-"+missing)
+		s := open(t, redisstore.Options{URL: "redis://me:secret@" + server.Addr})
+		if _, err := s.HashKey(t.Context(), [16]byte{}, false, true); !errors.Is(err, redisstore.ErrRefused) {
+			t.Errorf("without %s: %v", missing, err)
 		}
-	}
-	say(true, "127.0.0.1:9001", "one")
-	say(true, "127.0.0.1:9001", "two")
-	say(true, "[::1]:9001", "")
-	say(true, "[::1]:9001", "")
-	say(false, "127.0.0.1:9001", "two")
-	say(false, "127.0.0.1:9002", "never drained")
-	want := [][2]string{{"127.0.0.1:9001", "one"}, {"[::1]:9001", ""}}
-	if got, err := b.Drained(); err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("got %q, %v; want %q", got, err, want)
-	}
-	if err := a.Announce(shared.News{Kind: shared.Drain, Endpoint: [2]string{strings.Repeat("x", 2000), ""}, On: true}); err == nil {
-		t.Error("an endpoint of 2,000 bytes is stored")
-	}
-}
-
-func TestOfTheDrainedEndpointsTheOldestGoesFirst(t *testing.T) {
-	t.Parallel()
-	server := redistest.Start(t, redistest.Options{})
-	s := open(t, redisstore.Options{URL: server.URL()})
-	args := []string{"HSET", "remora:1:drained"}
-	for i := range 4096 {
-		args = append(args, string([]byte{0, 2, byte(i >> 8), byte(i), 0, 0}), "1000")
-	}
-	args[len(args)/2|1] = "999"
-	oldest := args[len(args)/2&^1]
-	server.Do(args...)
-	if err := s.Announce(shared.News{Kind: shared.Drain, Endpoint: [2]string{"newest", ""}, On: true}); err != nil {
-		t.Fatal(err)
-	}
-	got, err := s.Drained()
-	if err != nil || len(got) != 4096 {
-		t.Fatalf("there are %d, %v", len(got), err)
-	}
-	var newest bool
-	for _, endpoint := range got {
-		newest = newest || endpoint[0] == "newest"
-		if endpoint[0] == oldest[2:4] {
-			t.Errorf("the oldest is still there")
-		}
-	}
-	if !newest {
-		t.Errorf("the newest is not there")
 	}
 }
 

@@ -52,12 +52,19 @@ func begin(t testing.TB, o redisstore.Options) *redisstore.Store {
 	return s
 }
 
-// contract runs the contract at a URL.
-func contract(t *testing.T, url string, full func(bool)) {
+// emptyScript removes all keys that match a pattern.
+const emptyScript = "for _, key in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('DEL', key) end"
+
+// contract runs the contract at the URL of some servers.
+func contract(t *testing.T, url string, full func(bool), servers ...*redistest.Server) {
 	remotetest.Run(t, func(t *testing.T, ids []uint32, deliver func(int, shared.News)) remotetest.Store {
 		t.Cleanup(func() { full(false) })
 		prefix := fmt.Sprint("test", prefixes.Add(1))
-		store := remotetest.Store{Full: full}
+		store := remotetest.Store{Full: full, Empty: func() {
+			for _, s := range servers {
+				s.Do("EVAL", emptyScript, "0", prefix+":*")
+			}
+		}}
 		for i, id := range ids {
 			store.Remotes = append(store.Remotes, open(t, redisstore.Options{
 				URL: url, Prefix: prefix, ID: id, Grace: remotetest.Grace.Time().Sub(time.UnixMilli(0)),
@@ -71,11 +78,11 @@ func contract(t *testing.T, url string, full func(bool)) {
 func TestContractOnOneServer(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t, redistest.Options{})
-	contract(t, s.URL(), s.Full)
+	contract(t, s.URL(), s.Full, s)
 }
 
 func TestContractOnACluster(t *testing.T) {
 	t.Parallel()
 	c := redistest.StartCluster(t, 3)
-	contract(t, c.URL(), c.Full)
+	contract(t, c.URL(), c.Full, c.Servers...)
 }

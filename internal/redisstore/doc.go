@@ -8,8 +8,9 @@
 //
 //	s:{0}0 … s:{63}63   4,096 hashes: the sessions, by the first 12 bits of their key. Field: the key, 8 bytes. Value: 24 bytes (binding.go)
 //	lead                which gateway counts, and until when
-//	hashkey             the key that users' names are hashed with, or the fingerprint of the one that was configured
-//	drained             a hash: the endpoints that operators have drained
+//	hashkey             the key that users' names are hashed with, and since when, or the fingerprint of the one that was configured
+//	drained             a hash: the endpoints that operators have drained, and when a gateway last said that it has them
+//	epoch               a random number that is lost with all else; in a cluster epoch:{0} … epoch:{63} and two more, one for each slot
 //	news                no key, but the channel in which gateways tell each other
 //
 // A key with a time to live for each session would cost more than 100 bytes each; the entry of a hash costs 41 of them with 100,000 sessions

@@ -123,7 +123,7 @@ func TestAStoreThatWasStartedAgainEmptyIsUsedAgain(t *testing.T) {
 		t.Errorf("the epoch is %d as before, %v", again, err)
 	}
 	server.Eventually("the hash key is there again", func() error {
-		if there := server.Do("GET", "remora:1:hashkey"); there != "k"+string(key[:]) {
+		if there := server.Do("GET", "remora:1:hashkey"); !strings.HasPrefix(there, "k"+string(key[:])) {
 			return fmt.Errorf("got %q", there)
 		}
 		return nil
@@ -231,8 +231,8 @@ func TestASentinelSaysWhichServerIsTheMaster(t *testing.T) {
 		t.Fatal(err)
 	}
 	replica.Eventually("the replica has the session", func() error {
-		if n := replica.Do("DBSIZE"); n != "1" {
-			return errors.New(n)
+		if replica.Do("KEYS", "*:s:*") == "" {
+			return errors.New(replica.Do("KEYS", "*"))
 		}
 		return nil
 	})
@@ -312,9 +312,12 @@ func TestAServerThatThrowsSessionsAwayIsWarnedOf(t *testing.T) {
 	server := redistest.Start(t, redistest.Options{Args: []string{"--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru"}})
 	var log lockedBuffer
 	open(t, redisstore.Options{URL: server.URL(), Log: slog.New(slog.NewTextHandler(&log, nil))})
-	if text := log.String(); !strings.Contains(text, "noeviction") || !strings.Contains(text, "volatile-lru") {
-		t.Errorf("the log says %q", text)
-	}
+	server.Eventually("the log says so", func() error {
+		if text := log.String(); !strings.Contains(text, "noeviction") || !strings.Contains(text, "volatile-lru") {
+			return errors.New(text)
+		}
+		return nil
+	})
 }
 
 func TestAPasswordIsReadAgainFromItsFile(t *testing.T) {

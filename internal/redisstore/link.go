@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
-
-	"github.com/remora-proxy/remora/internal/session/shared"
 )
 
 // run connects to the store, and anew when it cannot be used: until Close.
@@ -60,12 +58,12 @@ func (s *Store) use() (used bool, err error) {
 	if err != nil {
 		return false, s.refusal(err)
 	}
-	s.warnOfEviction(client)
 	s.link.Store(&link{client})
 	defer s.link.Store(nil)
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
 	s.done.Go(func() { s.listen(ctx, client) })
+	s.done.Go(func() { s.warnOfEviction(client) }) // also of replicas, which may be gone
 	return true, s.watch(client)
 }
 
@@ -90,11 +88,11 @@ func (s *Store) watch(client rueidis.Client) error {
 	for s.ctx.Err() == nil {
 		err := s.measure(client)
 		if err == nil {
-			err = s.reassert(client)
+			err = s.reassert(client, patience)
 		}
 		missed++
 		var refused *rueidis.RedisError
-		if err == nil || errors.Is(err, shared.ErrFull) {
+		if err == nil {
 			missed = 0
 		} else if errors.As(err, &refused) || missed == maxBeatsMissed {
 			return err

@@ -20,14 +20,17 @@ var ErrOtherKey = errors.New("the gateways have different hash keys")
 var ErrNoKey = errors.New("no gateway has told the store the hash key yet")
 
 // refusals are what the server's errors begin with that come again however often they are tried. The third one is a password where none is
-// needed.
-var refusals = []string{"WRONGPASS", "NOAUTH", "ERR AUTH", "NOPERM"}
+// needed, the last one what Redis 7.0 says of a right that a script lacks.
+var refusals = []string{"WRONGPASS", "NOAUTH", "ERR AUTH", "NOPERM", "The user executing the script"}
 
 // refusal is err, as ErrRefused where it is one.
 func (s *Store) refusal(err error) error {
 	var untrusted *tls.CertificateVerificationError
-	said, isRedis := rueidis.IsRedisErr(err)
-	if isRedis && slices.ContainsFunc(refusals, func(p string) bool { return strings.HasPrefix(said.Error(), p) }) || errors.As(err, &untrusted) {
+	var said *rueidis.RedisError
+	switch {
+	case errors.As(err, &said) && slices.ContainsFunc(refusals, func(p string) bool { return strings.HasPrefix(said.Error(), p) }):
+		return fmt.Errorf("%w: %s: %w", ErrRefused, s.location.name, said)
+	case errors.As(err, &untrusted):
 		return fmt.Errorf("%w: %s: %w", ErrRefused, s.location.name, err)
 	}
 	return err

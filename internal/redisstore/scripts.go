@@ -30,10 +30,19 @@ var leadLua string
 //go:embed scripts/drain.lua
 var drainLua string
 
+//go:embed scripts/drained.lua
+var drainedLua string
+
+//go:embed scripts/epoch.lua
+var epochLua string
+
+//go:embed scripts/agree.lua
+var agreeLua string
+
 // script is a script that the store may have already: it is called by the hash of its text.
 type script struct{ text, sha string }
 
-type scripts struct{ put, delete, count, lead, drain *script }
+type scripts struct{ put, delete, count, lead, drain, drained, epoch, agree *script }
 
 func newScript(text string) *script {
 	text = bindingLua + text
@@ -42,7 +51,7 @@ func newScript(text string) *script {
 }
 
 func newScripts() scripts {
-	return scripts{newScript(putLua), newScript(deleteLua), newScript(countLua), newScript(leadLua), newScript(drainLua)}
+	return scripts{newScript(putLua), newScript(deleteLua), newScript(countLua), newScript(leadLua), newScript(drainLua), newScript(drainedLua), newScript(epochLua), newScript(agreeLua)}
 }
 
 // call is one call of a script: the keys, which a cluster has in one slot, and the other arguments.

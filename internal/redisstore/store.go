@@ -70,6 +70,7 @@ type Store struct {
 	link   atomic.Pointer[link]
 	offset atomic.Int64 // what the store's clock is ahead of the gateway's, in milliseconds
 	lost   atomic.Uint64
+	epoch  atomic.Uint64 // the last one that has been told the hash key; 0: none
 
 	mu       sync.Mutex
 	ready    chan struct{} // closed when the store has been reached for the first time, and news are heard

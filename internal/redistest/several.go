@@ -34,25 +34,56 @@ func (s *Server) Promote() {
 	s.Do("REPLICAOF", "NO", "ONE")
 }
 
-// Cluster is a few servers that share the hash slots among them. They have no replicas.
+// Cluster is a few servers that share the hash slots among them. They have no replicas unless Replica adds one.
 type Cluster struct{ Servers []*Server }
+
+// startNode starts a server that may become part of a cluster.
+func startNode(t testing.TB) *Server {
+	t.Helper()
+	return Start(t, Options{Args: []string{
+		"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(freePort(t)),
+		"--cluster-node-timeout", strconv.FormatInt(patience.Milliseconds(), 10),
+	}})
+}
+
+// meet makes a server known to the cluster.
+func (c *Cluster) meet(s *Server) {
+	s.t.Helper()
+	host, port, _ := net.SplitHostPort(c.Servers[0].Addr)
+	s.Do("CLUSTER", "MEET", host, port, c.Servers[0].Do("CONFIG", "GET", "cluster-port")[len("cluster-port\n"):])
+}
+
+// Replica adds a replica of one of the servers, and waits until all know it.
+func (c *Cluster) Replica(of *Server) *Server {
+	of.t.Helper()
+	replica := startNode(of.t)
+	c.meet(replica)
+	id := of.Do("CLUSTER", "MYID")
+	replica.Eventually("the replica knows its master", func() error {
+		_, err := replica.Try("CLUSTER", "REPLICATE", id)
+		return err
+	})
+	self := replica.Do("CLUSTER", "MYID")
+	for _, s := range append([]*Server{replica}, c.Servers...) {
+		s.Eventually("the replica is one to all", func() error {
+			return errors.Join(has(replica.Do("INFO", "replication"), "master_link_status:up"), has(s.Do("CLUSTER", "REPLICAS", id), self))
+		})
+	}
+	return replica
+}
 
 // StartCluster runs a cluster of n servers until the test has ended.
 func StartCluster(t testing.TB, n int) *Cluster {
 	t.Helper()
 	c := &Cluster{}
 	for range n {
-		c.Servers = append(c.Servers, Start(t, Options{Args: []string{
-			"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(freePort(t)),
-			"--cluster-node-timeout", strconv.FormatInt(patience.Milliseconds(), 10),
-		}}))
+		c.Servers = append(c.Servers, startNode(t))
 	}
 	for i, s := range c.Servers {
 		s.Do("CLUSTER", "SET-CONFIG-EPOCH", strconv.Itoa(i+1))
 		s.Do("CLUSTER", "ADDSLOTSRANGE", strconv.Itoa(i*slots/n), strconv.Itoa((i+1)*slots/n-1))
-		host, port, _ := net.SplitHostPort(c.Servers[0].Addr)
 		if i > 0 {
-			s.Do("CLUSTER", "MEET", host, port, c.Servers[0].Do("CONFIG", "GET", "cluster-port")[len("cluster-port\n"):])
+			c.meet(s)
 		}
 	}
 	for _, s := range c.Servers {
@@ -136,4 +167,29 @@ func (s *Sentinel) URL() string {
 		u.User = url.UserPassword("", s.of.options.Password)
 	}
 	return u.String()
+}
+
+// MoveSlot moves the slot of a key, with all keys in it, from the server that has it to another one.
+func (c *Cluster) MoveSlot(key string) {
+	t := c.Servers[0].t
+	t.Helper()
+	slot := c.Servers[0].Do("CLUSTER", "KEYSLOT", key)
+	for i, from := range c.Servers {
+		if _, err := from.Try("EXISTS", key); err != nil { // MOVED
+			continue
+		}
+		to := c.Servers[(i+1)%len(c.Servers)]
+		fromID, toID := from.Do("CLUSTER", "MYID"), to.Do("CLUSTER", "MYID")
+		to.Do("CLUSTER", "SETSLOT", slot, "IMPORTING", fromID)
+		from.Do("CLUSTER", "SETSLOT", slot, "MIGRATING", toID)
+		if keys := from.Do("CLUSTER", "GETKEYSINSLOT", slot, "1000"); keys != "" {
+			host, port, _ := net.SplitHostPort(to.Addr)
+			from.Do(append([]string{"MIGRATE", host, port, "", "0", "60000", "KEYS"}, strings.Split(keys, "\n")...)...)
+		}
+		for _, s := range append([]*Server{to, from}, c.Servers...) {
+			s.Do("CLUSTER", "SETSLOT", slot, "NODE", toID)
+		}
+		return
+	}
+	t.Fatalf("no server has the slot of %s", key)
 }

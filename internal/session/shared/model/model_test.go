@@ -12,7 +12,7 @@ import (
 func TestContract(t *testing.T) {
 	remotetest.Run(t, func(_ *testing.T, ids []uint32, deliver func(int, shared.News)) remotetest.Store {
 		m := model.New(remotetest.Grace)
-		s := remotetest.Store{Full: m.Full}
+		s := remotetest.Store{Full: m.Full, Empty: m.Empty}
 		for i, id := range ids {
 			s.Remotes = append(s.Remotes, m.Gateway(id, func(n shared.News) { deliver(i, n) }))
 		}

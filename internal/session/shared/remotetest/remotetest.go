@@ -25,6 +25,7 @@ const patience = time.Minute
 type Store struct {
 	Remotes []shared.Remote // of the gateways that Open was asked for
 	Full    func(bool)      // says whether the memory is used up
+	Empty   func()          // removes all that is stored
 }
 
 // Open opens a store for gateways with these ids. It calls deliver with what gateway i hears, for each in one goroutine at a time, and

@@ -100,6 +100,22 @@ var restSpecs = []spec{
 			t.Errorf("got %d, %v and %d, %v", a, errA, b, errB)
 		}
 	}},
+	{"a store that was emptied is of another epoch, the same for all", func(t *testing.T, s *store) {
+		epoch := func(r shared.Remote) uint64 {
+			n, err := r.Epoch(begin)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		before, c := epoch(s.a), at(0, user, e1)
+		s.claim(s.a, 0, c, binding(c, idA), true)
+		s.Empty()
+		if b, a := epoch(s.b), epoch(s.a); a == before || a != b {
+			t.Errorf("the epoch was %d, is %d to one and %d to the other", before, a, b)
+		}
+		s.find(s.a, 0, user, shared.Binding{})
+	}},
 	{"all hear what one announces, itself included", func(_ *testing.T, s *store) {
 		totals := shared.News{Kind: shared.Totals, From: idB, Counted: map[shared.Identity]int{}}
 		for i := range 10_000 {
