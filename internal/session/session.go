@@ -62,7 +62,8 @@ func live(held bool, age int64, idle time.Duration) bool {
 }
 
 // Store holds sessions. A session is live iff it is held or was last seen less than its idle time ago; that is judged at
-// each call from the now and idle that the caller gives. All methods may be called from many goroutines at once.
+// each call from the now and idle that the caller gives. All methods may be called from many goroutines at once. A call whose now is
+// before the time that a session was last seen, for it was held up, leaves that as it is.
 //
 // Table is the store of one gateway; a store that several gateways share passes the same contract (package storetest).
 type Store interface {

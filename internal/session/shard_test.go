@@ -38,7 +38,7 @@ func TestMetaKeepsItsParts(t *testing.T) {
 				if m.endpoint() != ep || m.holds() != holds || m.seen(now) != seen || m.age(now) != int64(now-seen) {
 					t.Errorf("%d, %d, %d became %d, %d, %d with age %d", ep, holds, seen, m.endpoint(), m.holds(), m.seen(now), m.age(now))
 				}
-				if m := m.withSeen(now); m.endpoint() != ep || m.holds() != holds || m.seen(now) != now {
+				if m := m.withSeen(now); m.endpoint() != ep || m.holds() != holds || m.seen(now) != max(seen, now) {
 					t.Errorf("withSeen of %d, %d, %d: %d, %d, %d", ep, holds, seen, m.endpoint(), m.holds(), m.seen(now))
 				}
 				if m := m.withEndpoint(77); m.endpoint() != 77 || m.holds() != holds || m.seen(now) != seen {

@@ -34,7 +34,13 @@ func (m meta) endpoint() EndpointID { return EndpointID(m >> epShift) }
 
 func (m meta) holds() int { return int(m>>seenBits) & maxHolds }
 
-func (m meta) withSeen(now Instant) meta { return m&^seenMask | meta(now&seenMask) }
+// withSeen is m seen at now. One that was seen later (a call that waited tells the time at which it began) stays as it is.
+func (m meta) withSeen(now Instant) meta {
+	if m.age(now) < 0 {
+		return m
+	}
+	return m&^seenMask | meta(now&seenMask)
+}
 
 func (m meta) withEndpoint(ep EndpointID) meta { return m&(1<<epShift-1) | meta(ep)<<epShift }
 

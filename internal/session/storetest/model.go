@@ -88,7 +88,7 @@ func (m *model) step() {
 func (m *model) acquire(k session.Key, idle time.Duration) {
 	want, wantOK := m.get(k, idle)
 	if wantOK {
-		want.LastSeen, want.Holds = m.now, want.Holds+1
+		want.LastSeen, want.Holds = max(want.LastSeen, m.now), want.Holds+1
 		m.sessions[k] = want
 	}
 	if got, ok := m.Acquire(k, m.now, idle); got != want.Endpoint || ok != wantOK {
@@ -102,7 +102,7 @@ func (m *model) bind(k session.Key, ep session.EndpointID, idle time.Duration) {
 	if !ok {
 		want, outcome = session.Entry{Key: k, Endpoint: ep}, session.Bound
 	}
-	want.LastSeen, want.Holds = m.now, want.Holds+1
+	want.LastSeen, want.Holds = max(want.LastSeen, m.now), want.Holds+1
 	m.sessions[k] = want
 	if got, o := m.Bind(k, ep, m.now, idle); got != want.Endpoint || o != outcome {
 		m.t.Errorf("Bind: got %d, %d; want %d, %d", got, o, want.Endpoint, outcome)
@@ -111,7 +111,7 @@ func (m *model) bind(k session.Key, ep session.EndpointID, idle time.Duration) {
 
 func (m *model) release(k session.Key, idle time.Duration) {
 	if e, ok := m.get(k, idle); ok && e.Holds > 0 {
-		e.LastSeen, e.Holds = m.now, e.Holds-1
+		e.LastSeen, e.Holds = max(e.LastSeen, m.now), e.Holds-1
 		m.sessions[k] = e
 	}
 	m.Release(k, m.now)

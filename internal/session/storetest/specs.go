@@ -209,6 +209,17 @@ var expirySpecs = []spec{
 		s.wantSession(k, start, session.Entry{Endpoint: 7, LastSeen: after(time.Hour)})
 		s.wantAcquired(k, start, 7)
 	}},
+	{"a call that was held up does not set back when a session was last seen", func(t *testing.T, s *store) {
+		k := key()
+		s.bind(k, 7, after(time.Second))
+		if owner, outcome := s.Bind(k, 8, start, idle); owner != 7 || outcome != session.Existing {
+			t.Fatalf("Bind: got endpoint %d, outcome %d; want the session at 7", owner, outcome)
+		}
+		s.wantAcquired(k, start, 7)
+		s.Release(k, start)
+		s.Release(k, start)
+		s.wantSession(k, start, session.Entry{Endpoint: 7, LastSeen: after(time.Second)})
+	}},
 	{"a session may be idle for the longest idle time", func(t *testing.T, s *store) {
 		k := key()
 		s.bind(k, 7, start)
