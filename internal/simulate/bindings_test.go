@@ -116,6 +116,8 @@ func (ru *rules) look(g *gateway) {
 			b := s.depot.binding(userKeys[u])
 			switch {
 			case m.owner == 0 || s.depot.lives(b):
+			case m.elsewhere && m.holds == 0:
+				ru.excuse(ruleKept, exUnknown)
 			case m.holds > 0 && m.seen < s.now-tellWithin:
 				ru.breaks(ruleHeld, "g%d holds user %d at %s, and the store has lost it", g.number, u, ru.name(m.owner))
 			case m.holds == 0 && m.seen < s.now-tellWithin && s.now-m.seen < idle-slack:
