@@ -5,7 +5,8 @@
 //
 // Three processes of `remora serve --store`, a redis-server, replicas of the sample service, and some hundred users who call through gateways that
 // they choose anew for each call, now and then through several at once. Each gateway reaches Redis through a proxy of its own, which can cut it off,
-// hold it up, or slow it down. Processes are killed (SIGKILL), stand still for a while (SIGSTOP, SIGCONT), and are started again.
+// hold it up, or slow it down. Processes are killed (SIGKILL), stand still for a while (SIGSTOP, SIGCONT), and are started again. In one scenario the
+// gateways ask a sentinel where Redis is; that is killed when its replica has missed what happened for a while, and the replica takes its place.
 //
 // # What is checked
 //
@@ -30,6 +31,8 @@
 //   - A session that is used through that gateway alone for longer than the idle time ends at the others: they may begin it anew.
 //   - A user about whom gateways so decided may, while the gateways tell the store, be moved between the replicas that were chosen, and from one of
 //     these that has died to another one, though the user had been moved from there before.
+//   - When a replica of Redis that has missed a move takes its place, the user may be where the move led, or where it came from, or, where that replica has
+//     died, be moved from there a second time.
 //
 // Users that a gateway knew go on at it as before, outage or not; gateways that reach the store agree as if nothing had happened. When the outage is over
 // all agree on one of the replicas that were chosen; on that of the session from before the outage, if it lived on. From there on the first rule holds
@@ -38,5 +41,5 @@
 // # What is not checked
 //
 // That a session ends to the millisecond: calls between idleTime-earlySlack and idleTime+grace+lateSlack after the last one may find it or not; other
-// tests have a clock of their own. How many sessions go where. Several stores, Sentinel, and clusters: the store's own tests have those.
+// tests have a clock of their own. How many sessions go where. Clusters: the store's own tests have those.
 package histories

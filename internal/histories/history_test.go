@@ -42,10 +42,15 @@ type outage struct {
 	from    time.Duration // before the fault
 	back    time.Duration // when the fault was taken back
 	until   time.Duration // when the gateway had told all to the store, and the others had heard
+	missed  time.Duration // since when the store had missed everything that it was told before the fault; 0: it had not
 }
 
 func (o *outage) String() string {
-	return fmt.Sprintf("gateway %d alone from %.3f s, back at %.3f s, agreeing from %.3f s", o.gateway, o.from.Seconds(), o.back.Seconds(), o.until.Seconds())
+	text := fmt.Sprintf("gateway %d alone from %.3f s, back at %.3f s, agreeing from %.3f s", o.gateway, o.from.Seconds(), o.back.Seconds(), o.until.Seconds())
+	if o.missed != 0 {
+		text += fmt.Sprintf(", at a store that has missed everything since %.3f s", o.missed.Seconds())
+	}
+	return text
 }
 
 // history is what happened in a run.

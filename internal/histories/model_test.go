@@ -11,7 +11,7 @@ import (
 //
 //	GATEWAY START END REPLICA SESSION [VISIT]   a call; its visit is one more than the one before, where it is not said
 //	GATEWAY START END failed                    one that failed
-//	outage GATEWAY FROM BACK UNTIL
+//	outage GATEWAY FROM BACK UNTIL [MISSED]
 //	killed GATEWAY|REPLICA AT
 func parse(t *testing.T, text string) *history {
 	t.Helper()
@@ -27,7 +27,11 @@ func parse(t *testing.T, text string) *history {
 		case words == 0:
 		case strings.HasPrefix(line, "outage"):
 			scan(t, line, "outage %d %g %g %g", &g, &a, &b, &c)
-			h.outages = append(h.outages, &outage{gateway: g, from: at(a), back: at(b), until: at(c)})
+			var missed float64
+			if words == 6 {
+				scan(t, line, "outage %d %g %g %g %g", &g, &a, &b, &c, &missed)
+			}
+			h.outages = append(h.outages, &outage{gateway: g, from: at(a), back: at(b), until: at(c), missed: at(missed)})
 		case strings.HasPrefix(line, "killed room"):
 			scan(t, line, "killed %s %g", &replica, &a)
 			h.deaths[replica] = at(a)
@@ -269,6 +273,60 @@ func TestTheRulesAllowAndRefuse(t *testing.T) {
 			outage 0 1.0 2.5 3.5
 			1 1.5 1.6 room-a new
 			2 1.7 1.8 room-b existing`, refused},
+		{"a store that had missed a move sends the user back to a replica that has died, and so to another one", `
+			0 1.0 1.1 room-a new
+			killed room-a 1.2
+			0 1.5 1.6 room-b moved
+			outage 0 1.9 1.9 3.9 1.4
+			outage 1 1.9 1.9 3.9 1.4
+			0 1.8 1.9 room-b existing
+			0 3.0 3.1 room-c moved
+			0 3.5 3.6 room-c existing
+			1 4.0 4.1 room-c existing`, allowed},
+		{"also when the user comes again after that", `
+			0 1.0 1.1 room-a new
+			killed room-a 1.2
+			0 1.5 1.6 room-b moved
+			outage 0 1.9 1.9 3.9 1.4
+			outage 1 1.9 1.9 3.9 1.4
+			0 2.0 2.1 room-b existing
+			0 4.0 4.1 room-c moved
+			1 4.2 4.3 room-c existing`, allowed},
+		{"and no user who had not moved", `
+			0 1.0 1.1 room-b new
+			killed room-a 1.2
+			0 1.5 1.6 room-b existing
+			outage 0 1.9 1.9 3.9 1.4
+			0 1.8 1.9 room-b existing
+			0 3.0 3.1 room-c moved`, refused},
+		{"nor one who had moved before it began to miss anything", `
+			0 1.0 1.1 room-a new
+			killed room-a 1.2
+			0 1.3 1.35 room-b moved
+			outage 0 1.9 1.9 3.9 1.4
+			0 1.8 1.9 room-b existing
+			0 3.0 3.1 room-c moved`, refused},
+		{"nor at a store that has missed nothing", `
+			0 1.0 1.1 room-a new
+			killed room-a 1.2
+			0 1.5 1.6 room-b moved
+			outage 0 1.9 1.9 3.9
+			0 1.8 1.9 room-b existing
+			0 3.0 3.1 room-c moved`, refused},
+		{"nor twice", `
+			0 1.0 1.1 room-a new
+			killed room-a 1.2
+			0 1.5 1.6 room-b moved
+			outage 0 1.9 1.9 3.9 1.4
+			0 2.0 2.1 room-b existing
+			0 4.0 4.1 room-c moved
+			0 4.2 4.3 room-b moved`, refused},
+		{"a session that began when the store missed it goes on", `
+			0 1.5 1.6 room-a new
+			outage 0 1.9 1.9 3.9 1.4
+			outage 1 1.9 1.9 3.9 1.4
+			0 2.5 2.6 room-a existing
+			1 4.0 4.1 room-b new`, refused},
 		{"alone, too, a replica that dies gives the user up", `
 			0 1.0 1.1 room-a new
 			1 1.2 1.3 room-a existing

@@ -150,6 +150,8 @@ type place struct {
 type cluster struct {
 	t        *testing.T
 	redis    *redistest.Server
+	follower *redistest.Server // Redis's replica, and the sentinel of both; nil without
+	sentinel *redistest.Sentinel
 	replicas []*process // nil: killed
 	names    []string
 	gateways [gateways]*gateway
@@ -159,12 +161,26 @@ type cluster struct {
 	h     history
 }
 
-const service = "rooms"
+const (
+	service  = "rooms"
+	replicas = 4
+)
 
-// startCluster runs replicas, a Redis and the gateways. Without sharing the gateways have no store.
-func startCluster(t *testing.T, replicas int, sharing, hashKey bool) *cluster {
+// setting is how a cluster is set up.
+type setting struct {
+	apart    bool // the gateways have no store
+	hashKey  bool // they are given the key that users are hashed with
+	sentinel bool // Redis has a replica, and a sentinel that the gateways ask for the master; there are no proxies then
+}
+
+// startCluster runs replicas, a Redis and the gateways.
+func startCluster(t *testing.T, with setting) *cluster {
 	t.Helper()
 	c := &cluster{t: t, redis: redistest.Start(t, redistest.Options{}), h: history{deaths: map[string]time.Duration{}}}
+	if with.sentinel {
+		c.follower = c.redis.Replica()
+		c.sentinel = c.redis.Sentinel("sessions", c.follower)
+	}
 	var addresses []string
 	for i := range replicas {
 		name := fmt.Sprintf("%s-%d", service, i)
@@ -174,14 +190,18 @@ func startCluster(t *testing.T, replicas int, sharing, hashKey bool) *cluster {
 	}
 	folder := configure(t, addresses)
 	args := []string{"serve", "-f", filepath.Join(folder, "config"), "--port", "80=0", "--admin", "127.0.0.1:0", "--log-format", "json", "--exit-on-eof"}
-	if hashKey {
+	if with.hashKey {
 		args = append(args, "--hash-key-file", filepath.Join(folder, "key"))
 	}
 	for i := range c.gateways {
 		g := &gateway{proxy: startProxy(t, c.redis.Addr), args: args}
-		if sharing {
+		if !with.apart {
+			store := "redis://" + g.proxy.addr()
+			if with.sentinel {
+				store = c.sentinel.URL()
+			}
 			// The machine may be busy: a store that is slow is not what is tested here.
-			g.args = append(args[:len(args):len(args)], "--store", "redis://"+g.proxy.addr(), "--store-timeout", "1s")
+			g.args = append(args[:len(args):len(args)], "--store", store, "--store-timeout", "1s")
 		}
 		c.gateways[i] = g
 		g.run(t, 0)

@@ -33,6 +33,7 @@ type own struct {
 // register is the session of one user.
 type register struct {
 	owner   string        // by the store; empty: there is none
+	former  string        // from which the session moved to it; empty: it began there
 	claimed time.Duration // the end of the call that chose it
 	latest  time.Duration // the latest time at which anyone may have seen it
 	at      [gateways]own
@@ -54,6 +55,9 @@ func refuse(format string, args ...any) judged { return judged{refused: fmt.Spri
 // step is the rule: what a call does to the register.
 func (h *history) step(r register, c *call) judged {
 	out := h.away(c)
+	if o := h.undone(r, c); o != nil {
+		r = r.parted(o)
+	}
 	if c.replica == "" {
 		return judged{next: h.unknown(r, c, out)}
 	}
@@ -109,16 +113,40 @@ func (h *history) agreed(r register, c *call) judged {
 	}
 	if r.owner != c.replica {
 		r = h.elsewhere(r, c)
+		r = h.left(r, c, ended)
 		r.owner, r.claimed = c.replica, c.end
 	}
 	return judged{next: h.seen(r, c, false)}
 }
 
-// elsewhere is the register when a session begins anew, or moves, by a call: a gateway that is alone may have it still, where only that one saw it.
+// left is the register when its owner gives the session up by a call, and not because the session had ended.
+func (h *history) left(r register, c *call, ended bool) register {
+	if r.owner == anyone {
+		return r
+	}
+	r.former = ""
+	if h.dead(r.owner, c) && !ended {
+		r.former = r.owner
+	}
+	return r
+}
+
+// undone is the outage after which the store may have the session where it was before its last move, of which it has not heard; nil: there is none.
+func (h *history) undone(r register, c *call) *outage {
+	for _, o := range h.outages {
+		if r.former != "" && o.missed != 0 && r.claimed >= o.missed && r.claimed < o.until && c.end >= o.from {
+			return o
+		}
+	}
+	return nil
+}
+
+// elsewhere is the register when a session begins anew, or moves, by a call: another gateway that is alone may have it still, where only that one
+// saw it.
 func (h *history) elsewhere(r register, c *call) register {
 	for g := range r.at {
 		o := &r.at[g]
-		if o.owner == "" || o.owner == c.replica || o.agreed <= c.start || o.solo+idleTime+lateSlack <= c.start {
+		if g == c.gateway && o.life == c.life || o.owner == "" || o.owner == c.replica || o.agreed <= c.start || o.solo+idleTime+lateSlack <= c.start {
 			continue
 		}
 		o.alone = true
@@ -168,7 +196,7 @@ func (r register) parted(out *outage) register {
 
 // chosen reports whether a gateway has chosen a replica, or has heard of another's choice.
 func (h *history) chosen(r register, replica string) bool {
-	if r.owner == replica || r.owner == anyone {
+	if r.owner == replica || r.owner == anyone || r.split && r.former == replica {
 		return true
 	}
 	return slices.ContainsFunc(r.at[:], func(o own) bool { return (o.alone || r.split) && (o.owner == replica || o.owner == anyone) })
@@ -176,17 +204,17 @@ func (h *history) chosen(r register, replica string) bool {
 
 // chosenDead reports whether a replica that was chosen may have died, so that the session, led there, moves on.
 func (h *history) chosenDead(r register, c *call) bool {
-	return h.dead(r.owner, c) || r.split && slices.ContainsFunc(r.at[:], func(o own) bool { return h.dead(o.owner, c) })
+	return h.dead(r.owner, c) || r.split && (h.dead(r.former, c) || slices.ContainsFunc(r.at[:], func(o own) bool { return h.dead(o.owner, c) }))
 }
 
 // settle is the first call after all gateways agree again.
 func (h *history) settle(r register, c *call) judged {
-	if r.lived(h) && !h.dead(r.owner, c) {
+	if r.lived(h) && !h.dead(r.owner, c) && h.undone(r, c) == nil {
 		r = r.merge(r.owner)
 		return h.agreed(r, c)
 	}
 	owner := c.replica
-	if !h.chosen(r, c.replica) {
+	if !h.chosen(r, c.replica) && (h.undone(r, c) == nil || !h.dead(r.former, c)) {
 		live := ""
 		for g := range r.at {
 			if o := &r.at[g]; o.owner != "" && o.owner != anyone && h.trusted(g, o) && c.end < max(o.told, o.solo)+idleTime-earlySlack && !h.dead(o.owner, c) {
@@ -224,7 +252,7 @@ func (r register) merge(owner string) register {
 		}
 		r.at[g].alone = false
 	}
-	r.split, r.splitFrom, r.back, r.until = false, 0, 0, 0
+	r.former, r.split, r.splitFrom, r.back, r.until = "", false, 0, 0, 0
 	return r
 }
 
@@ -276,6 +304,7 @@ func (h *history) unknown(r register, c *call, out *outage) register {
 			r = r.parted(out)
 		}
 	case !sure || h.dead(r.owner, c):
+		r = h.left(r, c, false)
 		r.owner, r.claimed = anyone, c.end
 	}
 	return r

@@ -61,26 +61,28 @@ func (r *run) faultTime() { r.wait(*fault) }
 // scenarios are what happens to the parts meanwhile.
 var scenarios = []struct {
 	name string
+	with setting
 	does func(r *run)
 }{
-	{"calm", func(*run) {}},
-	{"a gateway's way to Redis is slow", func(r *run) {
+	{"calm", setting{}, func(*run) {}},
+	{"a gateway's way to Redis is slow", setting{}, func(r *run) {
 		r.gateways[r.rand.IntN(gateways)].proxy.setDelay(20 * time.Millisecond)
 		r.wait(*fault)
 	}},
-	{"a gateway is killed and started again", func(r *run) {
+	{"a gateway is killed and started again", setting{}, func(r *run) {
 		i := r.rand.IntN(gateways)
 		r.killGateway(i)
 		r.wait(*fault / 2)
 		r.startGateway(i)
 	}},
-	{"a gateway stands still", func(r *run) { r.standStill(r.rand.IntN(gateways), r.faultTime) }},
-	{"a gateway is cut off from Redis", func(r *run) { r.cutOff(r.rand.IntN(gateways), r.faultTime) }},
-	{"a gateway's way to Redis hangs", func(r *run) { r.holdUp(r.rand.IntN(gateways), r.faultTime) }},
-	{"Redis stands still", func(r *run) { r.redisStandsStill(r.faultTime) }},
-	{"Redis is killed and started empty", func(r *run) { r.redisIsKilled(r.faultTime) }},
-	{"a replica is killed", func(r *run) { r.killReplica(r.rand.IntN(len(r.replicas))) }},
-	{"several, at random", func(r *run) { r.several() }},
+	{"a gateway stands still", setting{}, func(r *run) { r.standStill(r.rand.IntN(gateways), r.faultTime) }},
+	{"a gateway is cut off from Redis", setting{}, func(r *run) { r.cutOff(r.rand.IntN(gateways), r.faultTime) }},
+	{"a gateway's way to Redis hangs", setting{}, func(r *run) { r.holdUp(r.rand.IntN(gateways), r.faultTime) }},
+	{"Redis stands still", setting{}, func(r *run) { r.redisStandsStill(r.faultTime) }},
+	{"Redis is killed and started empty", setting{}, func(r *run) { r.redisIsKilled(r.faultTime) }},
+	{"a replica is killed", setting{}, func(r *run) { r.killReplica(r.rand.IntN(len(r.replicas))) }},
+	{"Redis fails over to a replica that lags", setting{sentinel: true}, func(r *run) { r.redisFailsOver() }},
+	{"several, at random", setting{hashKey: true}, func(r *run) { r.several() }},
 }
 
 // outage does something to gateways and takes it back, and waits until they agree again.
@@ -147,6 +149,23 @@ func (r *run) redisIsKilled(meanwhile func()) {
 	r.outage(all, r.redis.Kill, meanwhile, r.redis.Restart)
 }
 
+// redisFailsOver kills Redis when its replica has missed what users did for a while, and has the replica take its place.
+func (r *run) redisFailsOver() {
+	missed := r.now()
+	r.redis.Lag(r.follower)
+	r.wait(*fault / 2)
+	r.killReplica(r.rand.IntN(len(r.replicas)))
+	r.wait(*fault / 2)
+	r.outage(all, func() {
+		r.record(func(h *history) {
+			for _, o := range h.outages {
+				o.missed = missed
+			}
+		})
+		r.redis.Kill()
+	}, func() {}, r.sentinel.Failover)
+}
+
 // several lets one thing fail after the other, and now and then two at a time. No replica but one is killed: the users need some.
 func (r *run) several() {
 	faults := []struct {
@@ -187,8 +206,8 @@ func (r *run) several() {
 }
 
 // play runs a scenario, and gives its history and how many calls met no gateway.
-func play(t *testing.T, replicas int, sharing, hashKey bool, does func(*run)) (*history, int64) {
-	c := startCluster(t, replicas, sharing, hashKey)
+func play(t *testing.T, with setting, does func(*run)) (*history, int64) {
+	c := startCluster(t, with)
 	r := &run{cluster: c, rand: rand.New(rand.NewPCG(*seed, 1)), ctx: t.Context()}
 	// The last users arrive when the faults are about to end, so that in each some are first seen.
 	r.crowd = startCrowd(c, *users, *duration*3/4, *seed)
@@ -209,7 +228,7 @@ func TestHistories(t *testing.T) {
 			continue
 		}
 		t.Run(s.name, func(t *testing.T) {
-			h, unsent := play(t, 4, true, strings.HasPrefix(s.name, "several"), s.does)
+			h, unsent := play(t, s.with, s.does)
 			v := h.check()
 			for why, n := range h.failures() {
 				t.Logf("%d calls failed: %s", n, why)
@@ -259,7 +278,7 @@ func (v *verdict) report(t *testing.T, name string) {
 
 // Gateways that share nothing are refused, and not only because each tells a user that the session is new.
 func TestGatewaysThatDoNotShareAreRefused(t *testing.T) {
-	h, _ := play(t, 4, false, false, func(*run) {})
+	h, _ := play(t, setting{apart: true}, func(*run) {})
 	if v := h.check(); len(v.refused) == 0 {
 		t.Errorf("with seed %d: no call of %d is refused", *seed, v.checked)
 	}

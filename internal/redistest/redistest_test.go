@@ -36,6 +36,19 @@ func TestAReplicaThatIsPromotedHasWhatItHadSeen(t *testing.T) {
 	}
 }
 
+func TestAReplicaThatLagsHasWhatItHadSeen(t *testing.T) {
+	s := redistest.Start(t, redistest.Options{Password: "secret"})
+	s.Do("SET", "a", "b")
+	replica := s.Replica()
+	s.Lag(replica)
+	s.Do("SET", "a", "c")
+	s.Kill()
+	replica.Promote()
+	if got := replica.Do("GET", "a"); got != "b" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestAClusterSharesTheSlots(t *testing.T) {
 	c := redistest.StartCluster(t, 3)
 	var served int

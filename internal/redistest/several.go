@@ -15,17 +15,30 @@ import (
 // slots is the number of a cluster's hash slots.
 const slots = 16384
 
+// replication is the user, and the password, as which a replica comes to its server.
+const replication = "replication"
+
 // Replica starts a replica of the server, and waits until it has what the server has.
 func (s *Server) Replica() *Server {
 	s.t.Helper()
+	s.Do("ACL", "SETUSER", replication, "on", ">"+replication, "+psync", "+replconf", "+ping")
 	host, port, _ := net.SplitHostPort(s.Addr)
 	o := s.options
-	o.Args = append([]string{"--replicaof", host + " " + port}, o.Args...)
+	o.Args = append([]string{"--replicaof", host + " " + port, "--masteruser", replication, "--masterauth", replication}, o.Args...)
 	replica := Start(s.t, o)
 	replica.Eventually("the replica follows", func() error {
 		return has(replica.Do("INFO", "replication"), "master_link_status:up")
 	})
 	return replica
+}
+
+// Lag lets a replica of the server miss whatever the server does from now on.
+func (s *Server) Lag(replica *Server) {
+	s.t.Helper()
+	s.Do("ACL", "DELUSER", replication) // which ends its connection, and it gets no other
+	replica.Eventually("the replica hears nothing", func() error {
+		return has(replica.Do("INFO", "replication"), "master_link_status:down")
+	})
 }
 
 // Promote makes a replica a server of its own, as a failover does.
