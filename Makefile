@@ -80,7 +80,7 @@ test-image: ## the tests of the image alone: built, pushed to a registry on this
 
 test-histories: ## what 500 users see of three gateways, a Redis and replicas that fail, checked for linearizable claims; ARGS='-duration 60s -seed 1'
 	@tools/apt-install redis-server=redis-server
-	$(GO) test -count 1 -timeout 2h -v -run 'Histories|Share' ./internal/histories -args $(ARGS)
+	$(GO) test -count 1 -timeout 2h -parallel 1 -v -run 'Histories|Share' ./internal/histories -args -users 500 $(ARGS)
 
 # By itself, since what users see of a session should not depend on what else the machine has to do.
 test-kubernetes: controlplane ## the use case on a real control plane with a node made for tests, through scale-out, scale-in, rollouts and faults; ends with a table of what held

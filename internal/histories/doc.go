@@ -36,7 +36,8 @@
 //
 // Users that a gateway knew go on at it as before, outage or not; gateways that reach the store agree as if nothing had happened. When the outage is over
 // all agree on one of the replicas that were chosen; on that of the session from before the outage, if it lived on. From there on the first rule holds
-// again. A gateway that stands still is one that does not reach the store: what it had in hand may have run out of time.
+// again. A gateway that stands still is one that does not reach the store: what it had in hand may have run out of time. Where the machine is so busy
+// that a call of the store times out, that is an outage too: each gateway's metrics are watched for it (watch_test.go), and the table says for how long.
 //
 // # What is not checked
 //

@@ -41,12 +41,17 @@ type outage struct {
 	gateway int
 	from    time.Duration // before the fault
 	back    time.Duration // when the fault was taken back
-	until   time.Duration // when the gateway had told all to the store, and the others had heard
+	told    time.Duration // when the gateway had told all to the store
+	until   time.Duration // when the others had heard of it, too
 	missed  time.Duration // since when the store had missed everything that it was told before the fault; 0: it had not
+	busy    bool          // nothing was done to the gateway: the machine was busy
 }
 
 func (o *outage) String() string {
 	text := fmt.Sprintf("gateway %d alone from %.3f s, back at %.3f s, agreeing from %.3f s", o.gateway, o.from.Seconds(), o.back.Seconds(), o.until.Seconds())
+	if o.busy {
+		text += ", for the machine was busy"
+	}
 	if o.missed != 0 {
 		text += fmt.Sprintf(", at a store that has missed everything since %.3f s", o.missed.Seconds())
 	}
@@ -56,6 +61,7 @@ func (o *outage) String() string {
 // history is what happened in a run.
 type history struct {
 	calls   []*call
+	unsent  int64 // calls that met no gateway
 	outages []*outage
 	deaths  map[string]time.Duration  // of replicas: when the kill began
 	kills   [gateways][]time.Duration // of gateways: the same
@@ -105,8 +111,7 @@ func (h *history) away(c *call) *outage {
 
 // dead reports whether a replica may have been dead when a call was decided.
 func (h *history) dead(replica string, c *call) bool {
-	at, died := h.deaths[replica]
-	return died && at <= c.end
+	return h.died(replica, c.end)
 }
 
 // anyDead reports whether some replica may have been dead by the end of a call.

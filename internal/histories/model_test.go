@@ -237,6 +237,11 @@ func TestTheRulesAllowAndRefuse(t *testing.T) {
 			0 0.9 1.9 room-a new
 			outage 0 1.0 2.5 3.5
 			1 1.1 1.2 room-a existing`, allowed},
+		{"also of a replica that has died before the gateway used another one", `
+			outage 0 0.5 2.5 3.5
+			0 0.9 2.0 room-b new
+			1 1.1 1.2 room-a existing
+			killed room-a 1.5`, allowed},
 		{"a session that only a gateway saw that is alone ends at the others, and may be found again", `
 			0 1.0 1.1 room-a new
 			outage 0 1.5 6.5 8.5

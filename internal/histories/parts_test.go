@@ -141,14 +141,16 @@ type gateway struct {
 
 // place is where a process of a gateway is.
 type place struct {
-	url  string
-	api  *admin.Client
-	life int
+	url     string
+	api     *admin.Client
+	metrics string // URL
+	life    int
 }
 
 // cluster is all that runs.
 type cluster struct {
 	t        *testing.T
+	with     setting
 	redis    *redistest.Server
 	follower *redistest.Server // Redis's replica, and the sentinel of both; nil without
 	sentinel *redistest.Sentinel
@@ -176,7 +178,7 @@ type setting struct {
 // startCluster runs replicas, a Redis and the gateways.
 func startCluster(t *testing.T, with setting) *cluster {
 	t.Helper()
-	c := &cluster{t: t, redis: redistest.Start(t, redistest.Options{}), h: history{deaths: map[string]time.Duration{}}}
+	c := &cluster{t: t, with: with, redis: redistest.Start(t, redistest.Options{}), h: history{deaths: map[string]time.Duration{}}}
 	if with.sentinel {
 		c.follower = c.redis.Replica()
 		c.sentinel = c.redis.Sentinel("sessions", c.follower)
@@ -200,8 +202,7 @@ func startCluster(t *testing.T, with setting) *cluster {
 			if with.sentinel {
 				store = c.sentinel.URL()
 			}
-			// The machine may be busy: a store that is slow is not what is tested here.
-			g.args = append(args[:len(args):len(args)], "--store", store, "--store-timeout", "1s")
+			g.args = append(args[:len(args):len(args)], "--store", store, "--store-timeout", storeTimeout.String())
 		}
 		c.gateways[i] = g
 		g.run(t, 0)
@@ -214,9 +215,10 @@ func startCluster(t *testing.T, with setting) *cluster {
 func (g *gateway) run(t *testing.T, life int) {
 	t.Helper()
 	g.process = start(t, g.args...)
-	api, err := admin.NewClient(g.address("admin API"))
+	address := g.address("admin API")
+	api, err := admin.NewClient(address)
 	must(t, err)
-	at := &place{url: "http://" + g.address("listening"), api: api, life: life}
+	at := &place{url: "http://" + g.address("listening"), api: api, metrics: "http://" + address + "/metrics", life: life}
 	g.line(`"msg":"ready"`)
 	g.at.Store(at)
 }

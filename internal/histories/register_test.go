@@ -86,8 +86,9 @@ func (h *history) agreed(r register, c *call) judged {
 	case r.split && c.replica != r.owner && (!sure || h.dead(r.owner, c)) && h.chosen(r, c.replica):
 		// The gateway that chose did not hear that the store had taken its claim, but it had.
 	case r.owner == "" || ended && c.replica != r.owner:
-		// The first claim may have chosen a replica that was dead, and another call may have moved the session on.
-		if c.session == "existing" || c.session == "moved" && !h.anyDead(c) {
+		// The first claim may have chosen a replica that was dead, and another call may have moved the session on. One of which its gateway heard
+		// nothing may have chosen a replica that died before the gateway used another one.
+		if c.session == "existing" && !(r.split && h.died(c.replica, r.latest)) || c.session == "moved" && !h.anyDead(c) {
 			return refuse("it was told %q of a session that had not begun", c.session)
 		}
 	case c.replica == r.owner:
@@ -117,6 +118,12 @@ func (h *history) agreed(r register, c *call) judged {
 		r.owner, r.claimed = c.replica, c.end
 	}
 	return judged{next: h.seen(r, c, false)}
+}
+
+// died reports whether a replica was killed by a time.
+func (h *history) died(replica string, by time.Duration) bool {
+	at, died := h.deaths[replica]
+	return died && at <= by
 }
 
 // left is the register when its owner gives the session up by a call, and not because the session had ended.

@@ -13,7 +13,7 @@ import (
 )
 
 var (
-	users    = flag.Int("users", 500, "users who call")
+	users    = flag.Int("users", 200, "users who call")
 	duration = flag.Duration("duration", 2500*time.Millisecond, "for which they call in each scenario, besides the time that gateways need to agree again")
 	fault    = flag.Duration("fault", idleTime/2, "how long a fault lasts; over 3s sessions end at gateways that stand still")
 	seed     = flag.Uint64("seed", 0, "of what is random; 0: another one each time")
@@ -42,7 +42,7 @@ const settleTime = 8 * interval
 
 // agreeLimit bounds how long gateways may take to say that, from when the fault is taken back: they try again every 4 s at the latest, and wait a
 // second for an answer; the rest is for a machine that is busy.
-const agreeLimit = 20 * time.Second
+const agreeLimit = time.Minute
 
 // run is one run of a scenario.
 type run struct {
@@ -90,7 +90,7 @@ func (r *run) outage(of []int, begin, meanwhile, end func()) {
 	r.t.Helper()
 	var os []*outage
 	for _, i := range of {
-		os = append(os, &outage{gateway: i, from: r.now(), back: r.now() + time.Hour, until: r.now() + time.Hour})
+		os = append(os, &outage{gateway: i, from: r.now(), back: r.now() + time.Hour, told: r.now() + time.Hour, until: r.now() + time.Hour})
 	}
 	r.record(func(h *history) { h.outages = append(h.outages, os...) })
 	begin()
@@ -100,10 +100,11 @@ func (r *run) outage(of []int, begin, meanwhile, end func()) {
 	for _, i := range of {
 		r.whole(i)
 	}
+	told := r.now()
 	r.wait(settleTime)
 	r.record(func(*history) {
 		for _, o := range os {
-			o.back, o.until = back, r.now()
+			o.back, o.told, o.until = back, told, r.now()
 		}
 	})
 }
@@ -205,8 +206,9 @@ func (r *run) several() {
 	}
 }
 
-// play runs a scenario, and gives its history and how many calls met no gateway.
-func play(t *testing.T, with setting, does func(*run)) (*history, int64) {
+// play runs a scenario, and gives its history.
+func play(t *testing.T, with setting, does func(*run)) *history {
+	t.Helper()
 	c := startCluster(t, with)
 	r := &run{cluster: c, rand: rand.New(rand.NewPCG(*seed, 1)), ctx: t.Context()}
 	// The last users arrive when the faults are about to end, so that in each some are first seen.
@@ -216,40 +218,70 @@ func play(t *testing.T, with setting, does func(*run)) (*history, int64) {
 	does(r)
 	r.wait(*duration * 2 / 3)
 	r.crowd.end()
-	return &c.h, r.crowd.unsent.Load()
+	c.h.unsent = r.crowd.unsent.Load()
+	return &c.h
 }
 
+// Two scenarios run at a time, or as many as -parallel says: mostly their users wait. The histories are checked when all have ended, for that takes
+// the machine's cores.
 func TestHistories(t *testing.T) {
 	t.Logf("seed %d: again with -args -seed %[1]d", *seed)
-	var table strings.Builder
-	fmt.Fprintf(&table, "%-40s %6s %7s %7s %7s %8s %8s %7s %7s\n", "scenario", "users", "calls", "unsent", "failed", "checked", "diverged", "parted", "agreed")
-	for _, s := range scenarios {
-		if !strings.Contains(s.name, *only) {
+	histories := make([]*history, len(scenarios))
+	t.Run("run", func(t *testing.T) {
+		for i, s := range scenarios {
+			if strings.Contains(s.name, *only) {
+				t.Run(s.name, func(t *testing.T) {
+					t.Parallel()
+					histories[i] = play(t, s.with, s.does)
+				})
+			}
+		}
+	})
+	table := fmt.Sprintf("%-40s %6s %7s %7s %7s %8s %8s %7s %7s %5s\n",
+		"scenario", "users", "calls", "unsent", "failed", "checked", "diverged", "parted", "agreed", "busy")
+	for i, h := range histories {
+		if h == nil {
 			continue
 		}
-		t.Run(s.name, func(t *testing.T) {
-			h, unsent := play(t, s.with, s.does)
+		t.Run("check "+scenarios[i].name, func(t *testing.T) {
 			v := h.check()
 			for why, n := range h.failures() {
 				t.Logf("%d calls failed: %s", n, why)
 			}
-			fmt.Fprintf(&table, "%-40s %6d %7d %7d %7d %8d %8d %7d %7s %s\n", s.name, v.users, len(h.calls), unsent, v.failed, v.checked, v.diverged, v.parted, h.agreedAfter(), v.says())
-			v.report(t, s.name)
+			table += fmt.Sprintf("%-40s %6d %7d %7d %7d %8d %8d %7d %7s %5s %s\n",
+				scenarios[i].name, v.users, len(h.calls), h.unsent, v.failed, v.checked, v.diverged, v.parted, h.agreedAfter(), h.busy(), v.says())
+			v.report(t, scenarios[i].name)
 		})
 	}
-	t.Logf("\n%s", table.String())
+	t.Logf("\n%s", table)
 }
 
 // agreedAfter is how long it took at most from when a fault was taken back until the gateways agreed; empty: there was none.
 func (h *history) agreedAfter() string {
 	var longest time.Duration
 	for _, o := range h.outages {
-		longest = max(longest, o.until-o.back)
+		if !o.busy {
+			longest = max(longest, o.until-o.back)
+		}
 	}
 	if longest == 0 {
 		return ""
 	}
 	return fmt.Sprintf("%.1fs", longest.Seconds())
+}
+
+// busy is for how long, of all gateways, one was alone because the machine was busy; empty: none was.
+func (h *history) busy() string {
+	var all time.Duration
+	for _, o := range h.outages {
+		if o.busy {
+			all += o.told - o.from
+		}
+	}
+	if all == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.1fs", all.Seconds())
 }
 
 // says is the verdict in a word or two.
@@ -278,7 +310,7 @@ func (v *verdict) report(t *testing.T, name string) {
 
 // Gateways that share nothing are refused, and not only because each tells a user that the session is new.
 func TestGatewaysThatDoNotShareAreRefused(t *testing.T) {
-	h, _ := play(t, setting{apart: true}, func(*run) {})
+	h := play(t, setting{apart: true}, func(*run) {})
 	if v := h.check(); len(v.refused) == 0 {
 		t.Errorf("with seed %d: no call of %d is refused", *seed, v.checked)
 	}

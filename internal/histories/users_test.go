@@ -1,6 +1,7 @@
 package histories
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,6 +32,7 @@ const callLimit = time.Minute
 // crowd is the users.
 type crowd struct {
 	c      *cluster
+	ctx    context.Context
 	client *http.Client
 	users  sync.WaitGroup
 	done   chan struct{}
@@ -40,7 +42,7 @@ type crowd struct {
 
 // startCrowd lets users call until end. They come one after the other, the last one when `arriving` is over.
 func startCrowd(c *cluster, users int, arriving time.Duration, seed uint64) *crowd {
-	w := &crowd{c: c, done: make(chan struct{}), client: &http.Client{
+	w := &crowd{c: c, ctx: c.t.Context(), done: make(chan struct{}), client: &http.Client{
 		Timeout:   callLimit,
 		Transport: &http.Transport{MaxIdleConnsPerHost: users, IdleConnTimeout: time.Minute},
 	}}
@@ -51,6 +53,11 @@ func startCrowd(c *cluster, users int, arriving time.Duration, seed uint64) *cro
 				w.live(fmt.Sprintf("user-%d", i), r)
 			}
 		})
+	}
+	for i := range c.gateways {
+		if !c.with.apart {
+			w.users.Go(func() { w.watch(i) })
+		}
 	}
 	return w
 }
