@@ -10,6 +10,7 @@ import (
 
 	"github.com/remora-proxy/remora/internal/gateway"
 	"github.com/remora-proxy/remora/internal/gateway/accesslog"
+	"github.com/remora-proxy/remora/internal/redisstore"
 )
 
 // door is a front door of the program: the gateway, or the processor for Envoy.
@@ -32,6 +33,7 @@ func (p *program) newGateway(c *Loaded) (err error) {
 	front := *p.o.Gateway
 	front.Engine, front.Log = p.engine, p.log
 	p.boundConnections(&front.Limits)
+	front.Limits.WaitingDecisions = redisstore.MaxRequests
 	front.HTTP.Protected = c.protected
 	if p.o.AccessLog != "" {
 		format, err := accesslog.ParseFormat(p.o.AccessLog)

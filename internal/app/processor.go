@@ -9,6 +9,7 @@ import (
 	"github.com/remora-proxy/remora/internal/admin"
 	"github.com/remora-proxy/remora/internal/certificate"
 	"github.com/remora-proxy/remora/internal/extproc"
+	"github.com/remora-proxy/remora/internal/redisstore"
 	"github.com/remora-proxy/remora/internal/xds"
 )
 
@@ -43,7 +44,7 @@ func (p *program) openProcessor() error {
 	c := p.o.Processor.Config
 	discovery := xds.New(xds.Config{Log: p.log})
 	c.Engine, c.Log, c.Now, c.Services = p.engine, p.log, p.clock.instant, discovery.Register
-	c.MaxHeld = heldWithin(debug.SetMemoryLimit(-1))
+	c.MaxHeld, c.MaxWaiting = heldWithin(debug.SetMemoryLimit(-1)), redisstore.MaxRequests
 	var err error
 	if c.TLS, err = p.keepCertificate(p.o.Processor.TLS); err != nil {
 		return err

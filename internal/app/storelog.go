@@ -35,7 +35,7 @@ func (l *storeLog) look(s *sharing) {
 			"away", s.p.clock.now().Sub(l.lost.Since.Time()).Round(time.Millisecond).String(), "beganAlone", st.DecidedHere-l.lost.DecidedHere)
 	case st.Resyncs > before.Resyncs:
 		l.lost = before
-		log.Warn("the store may have lost sessions: it was started again, or another server has taken its place; it is told all live ones", "store", name)
+		log.Warn("the store may have lost sessions: it was emptied or started again, another server has taken its place, or its clock was set; it is told all live ones", "store", name)
 	}
 	if !st.Telling && (before.Telling || st.Resyncs > before.Resyncs) {
 		log.Info("the store has been told all live sessions", "store", name, "sessions", s.table.Len(), "moved", st.Followed-l.lost.Followed)

@@ -17,7 +17,8 @@ import (
 //
 //   - marks, random numbers that gateways put where there is none: one that has gone tells that the store was emptied, by hand or by a restart;
 //   - the masters' run ids, which Redis draws at each start: they tell what leaves marks where they were, a restart from a disk, and a replica
-//     that became the master and may lag behind.
+//     that became the master and may lag behind;
+//   - how many times this gateway has seen the store's clock set: what lives by the one time may have ended by the other.
 //
 // A store of another epoch is told the hash key again at once.
 func (s *Store) Epoch(now session.Instant) (uint64, error) {
@@ -57,6 +58,7 @@ func (s *Store) epochOf(ctx context.Context, client rueidis.Client, now session.
 		calls = append(calls, call{[]string{mark}, s.head(now, fmt.Sprintf("%016x", rand.Uint64()))})
 	}
 	h := fnv.New64a()
+	fmt.Fprintln(h, s.jumps.Load())
 	var runs []string
 	for _, result := range s.scripts.epoch.run(ctx, client, calls) {
 		answer, err := result.ToString()

@@ -165,9 +165,14 @@ func (s *Store) measure(client rueidis.Client) error {
 	}
 	earliest, latest := at-s.options.Now().UnixMilli(), at+1-began.UnixMilli()
 	if offset := s.offset.Load(); offset < earliest || offset > latest {
-		s.offset.Store(earliest + (latest-earliest)/2)
-		s.options.Log.Info("the store's clock differs from this gateway's; both are converted", "store", s.location.name, "milliseconds", s.offset.Load())
+		to := earliest + (latest-earliest)/2
+		s.offset.Store(to)
+		if s.measured && max(to-offset, offset-to) > jump.Milliseconds() {
+			s.jumps.Add(1)
+		}
+		s.options.Log.Info("the store's clock differs from this gateway's; both are converted", "store", s.location.name, "milliseconds", to)
 	}
+	s.measured = true
 	return nil
 }
 

@@ -25,15 +25,21 @@ const (
 // layout is the version of what is stored under the prefix: gateways that have another one share nothing.
 const layout = "1"
 
+// MaxRequests is for how many requests, each with one call at a time, the store can be waited for. Front doors have no more of them wait: over it
+// a call may fail with ErrBusy.
+const MaxRequests = 1024
+
 const (
 	// patience is how long the connections may take to come to be, with their TLS handshakes, and how long a server that stands still keeps one.
 	patience = time.Second
 	// beat is how often the store's clock is read, and what the gateways agreed on is made sure of.
 	beat = 2 * time.Second
+	// jump is by how much the store's clock has to change for it to have been set: what is measured is less than that off.
+	jump = time.Second
 	// maxBeatsMissed is how many of these may fail in a row before all is connected anew.
 	maxBeatsMissed = 3
-	// maxCalls bounds the calls that wait for the store at a time.
-	maxCalls = 512
+	// maxCalls bounds the calls that wait for the store at a time: those of requests, and what a gateway calls by itself, or operators do.
+	maxCalls = MaxRequests + 64
 	// newsQueue is how many news may wait to be delivered. More are lost.
 	newsQueue = 4096
 )
@@ -69,8 +75,11 @@ type Store struct {
 
 	link   atomic.Pointer[link]
 	offset atomic.Int64 // what the store's clock is ahead of the gateway's, in milliseconds
+	jumps  atomic.Int64 // how many times that changed by more than a second
 	lost   atomic.Uint64
 	epoch  atomic.Uint64 // the last one that has been told the hash key; 0: none
+
+	measured bool // the store's clock was read; run's
 
 	mu       sync.Mutex
 	ready    chan struct{} // closed when the store has been reached for the first time, and news are heard

@@ -66,8 +66,8 @@ type Remote interface {
 	Count(now session.Instant, part, parts int) (map[Identity]int, error)
 	// Lead reports whether this gateway is the one that counts, for the next `forMillis` milliseconds.
 	Lead(now session.Instant, forMillis int64) (bool, error)
-	// Epoch is a number that is another one when the store may have lost what it had: it was emptied, started again, or another server has
-	// taken its place. Never 0.
+	// Epoch is a number that is another one when the store may have lost what it had: it was emptied, started again, another server has
+	// taken its place, or its clock was set. Never 0.
 	Epoch(now session.Instant) (uint64, error)
 	// Announce sends news to all gateways, this one included. News may be lost.
 	Announce(n News) error
