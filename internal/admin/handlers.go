@@ -168,6 +168,9 @@ func (s *Server) problemOf(err error) *Problem {
 	case errors.Is(err, affinity.ErrNoService):
 		return unknownService.with("%v; the services are: %s", err, listed(s.services()))
 	case errors.Is(err, affinity.ErrNoSession):
+		if store := s.config.Status().Store; store != nil && !store.Answers {
+			return noSession.with("%v here; the store does not answer, so that sessions which only other gateways have are not found", err)
+		}
 		return noSession.with("%v", err)
 	case errors.Is(err, affinity.ErrNoEndpoint):
 		return unknownEndpoint.with("%v; the endpoints are: %s", err, listed(s.addresses()))

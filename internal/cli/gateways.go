@@ -36,9 +36,11 @@ func addGateway(cmd *cobra.Command, env Env, usage string) *gatewayFlag {
 func (g *gatewayFlag) given() bool { return g.url != "" || g.env.Getenv(gatewayVariable) != "" }
 
 // client is the client of the gateway's admin API.
-func (g *gatewayFlag) client() (*admin.Client, error) {
-	url := cmp.Or(g.url, g.env.Getenv(gatewayVariable), "http://"+admin.DefaultAddress)
-	c, err := admin.NewClient(url)
+func (g *gatewayFlag) client() (*admin.Client, error) { return clientOf(g.url, g.env) }
+
+// clientOf is the client of an admin API; without a URL, of the one that is meant then.
+func clientOf(url string, env Env) (*admin.Client, error) {
+	c, err := admin.NewClient(cmp.Or(url, env.Getenv(gatewayVariable), "http://"+admin.DefaultAddress))
 	if err != nil {
 		return nil, usagef("%v", err)
 	}
@@ -53,9 +55,10 @@ func advise(err error) error {
 	return err
 }
 
-// gatewaysFlags say which gateways a command asks: one by its URL, or all that run in a cluster.
+// gatewaysFlags say which gateways a command asks: those with the URLs, or all that run in a cluster.
 type gatewaysFlags struct {
-	*gatewayFlag
+	urls       []string
+	env        Env
 	version    string
 	kubernetes bool
 	cluster    app.Cluster
@@ -65,15 +68,16 @@ type gatewaysFlags struct {
 
 // gatewaysHelp is the part of the help of each command that asks gateways.
 const gatewaysHelp = `The gateway is asked through its admin API: http://` + admin.DefaultAddress + ` unless --gateway or the variable
-` + gatewayVariable + ` says otherwise. With --kubernetes, all gateways (and processors for Envoy) that run in a cluster are asked: the
-running pods with the labels of --selector. The way to them is a port-forward through the API server, as of kubectl port-forward,
-so their admin APIs may stay on the pods' loopback interfaces. It takes the rights to list pods, and to get and create pods/portforward.`
+` + gatewayVariable + ` says otherwise; several are, with as many --gateway. With --kubernetes, all gateways (and processors for
+Envoy) that run in a cluster are asked: the running pods with the labels of --selector. The way to them is a port-forward through the
+API server, as of kubectl port-forward, so their admin APIs may stay on the pods' loopback interfaces. It takes the rights to list
+pods, and to get and create pods/portforward.`
 
 // addGateways adds the flags to a command and those below it.
 func addGateways(cmd *cobra.Command, version string, env Env) *gatewaysFlags {
-	g := &gatewaysFlags{version: version}
-	g.gatewayFlag = addGateway(cmd, env, "URL of the gateway's admin API (default http://"+admin.DefaultAddress+", or $"+gatewayVariable+")")
+	g := &gatewaysFlags{env: env, version: version}
 	f := cmd.PersistentFlags()
+	f.StringArrayVar(&g.urls, "gateway", nil, "URL of a gateway's admin API; repeatable (default http://"+admin.DefaultAddress+", or $"+gatewayVariable+")")
 	f.BoolVar(&g.kubernetes, "kubernetes", false, "ask all gateways that run in a Kubernetes cluster, in place of --gateway")
 	f.StringVar(&g.cluster.Kubeconfig, "kubeconfig", "", "with --kubernetes: kubeconfig file (default: $KUBECONFIG, ~/.kube/config, or in a pod its service account)")
 	f.StringVar(&g.cluster.Context, "context", "", "with --kubernetes: context of the kubeconfig (default: its current one)")
@@ -83,13 +87,16 @@ func addGateways(cmd *cobra.Command, version string, env Env) *gatewaysFlags {
 	return g
 }
 
+// several reports whether the answers have to say which gateway they are from.
+func (g *gatewaysFlags) several() bool { return g.kubernetes || len(g.urls) > 1 }
+
 // target is a gateway to ask.
 type target struct {
 	name   string
 	client *admin.Client
 }
 
-// targets are the gateways to ask: one, or with --kubernetes at least one. stop ends the connections to them.
+// targets are the gateways to ask, at least one. stop ends the connections to them.
 func (g *gatewaysFlags) targets(ctx context.Context, cmd *cobra.Command) (all []target, stop func(), err error) {
 	if !g.kubernetes {
 		for _, name := range []string{"kubeconfig", "context", "namespace", "selector", "admin-port"} {
@@ -97,14 +104,11 @@ func (g *gatewaysFlags) targets(ctx context.Context, cmd *cobra.Command) (all []
 				return nil, nil, usagef("--%s is about a cluster; add --kubernetes to ask the gateways that run in it", name)
 			}
 		}
-		client, err := g.client()
-		if err != nil {
-			return nil, nil, err
-		}
-		return []target{{client.Name(), client}}, func() {}, nil
+		all, err := g.named()
+		return all, func() {}, err
 	}
-	if g.url != "" {
-		return nil, nil, usagef("give either one gateway with --gateway or those of a cluster with --kubernetes")
+	if len(g.urls) > 0 {
+		return nil, nil, usagef("give either gateways with --gateway or those of a cluster with --kubernetes")
 	}
 	access, err := g.cluster.Reach(g.version)
 	if err != nil {
@@ -121,6 +125,24 @@ func (g *gatewaysFlags) targets(ctx context.Context, cmd *cobra.Command) (all []
 		all = append(all, target{pod.String(), admin.NewClientOver(pod.String(), dial)})
 	}
 	return all, access.Close, nil
+}
+
+// named are the gateways of --gateway, each once; without it, the one that is meant then.
+func (g *gatewaysFlags) named() (all []target, err error) {
+	urls := g.urls
+	if len(urls) == 0 {
+		urls = []string{""}
+	}
+	for _, url := range urls {
+		client, err := clientOf(url, g.env)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(all, func(t target) bool { return t.name == client.Name() }) {
+			all = append(all, target{client.Name(), client})
+		}
+	}
+	return all, nil
 }
 
 // asks asks the gateways a question and shows the answers, as far as there are any.

@@ -61,7 +61,7 @@ sessions, gets no new one); or unhealthy (could not be connected to, gets no new
 		return asks(cmd, g, func(ctx context.Context, c *admin.Client) (admin.Endpoints, error) {
 			return c.Endpoints(ctx, service)
 		}, func(answers []answer[admin.Endpoints]) error {
-			return printEndpoints(env, *output, g.kubernetes, answers)
+			return printEndpoints(env, *output, g.several(), answers)
 		})
 	})
 	return cmd
@@ -82,7 +82,7 @@ func newSessionsGet(env Env, g *gatewaysFlags) *cobra.Command {
 		return asks(cmd, g, func(ctx context.Context, c *admin.Client) (affinity.SessionView, error) {
 			return c.Session(ctx, admin.SessionRequest{Service: service, User: args[0]})
 		}, func(answers []answer[affinity.SessionView]) error {
-			return printSessions(env, *output, g.kubernetes, answers)
+			return printSessions(env, *output, g.several(), answers)
 		})
 	})
 	return cmd
@@ -106,7 +106,7 @@ tells it that the session moved. The user's state in the old replica does not co
 		return asks(cmd, g, func(ctx context.Context, c *admin.Client) (affinity.SessionView, error) {
 			return c.Move(ctx, admin.MoveRequest{Service: service, User: args[0], To: to})
 		}, func(answers []answer[affinity.SessionView]) error {
-			return printSessions(env, *output, g.kubernetes, answers)
+			return printSessions(env, *output, g.several(), answers)
 		})
 	})
 	return cmd
@@ -159,7 +159,7 @@ gateway's own, and outlasts a restart only in the session file. A new replica on
 			}
 			return untilDrained(ctx, env, c, args[0])
 		}, func(answers []answer[admin.Endpoints]) error {
-			return printEndpoints(env, *output, g.kubernetes, answers)
+			return printEndpoints(env, *output, g.several(), answers)
 		})
 	})
 	return cmd

@@ -130,7 +130,7 @@ func TestTheCommandsOfThePageSharing(t *testing.T) {
 	if !strings.Contains(said[0], "backend-1.default.svc.cluster.local") {
 		t.Errorf("sessions get says\n%s", said[0])
 	}
-	if !strings.Contains(said[1], "1 of 1 gateway") {
+	if !strings.Contains(said[1], "2 of 2 gateways") {
 		t.Errorf("status says\n%s", said[1])
 	}
 }

@@ -211,6 +211,14 @@ func TestRequestsGoOnWithoutTheStoreAndWithItAgain(t *testing.T) {
 	if code := Main("test", []string{"status", "--gateway", first.admin}, env); code != exitOK || !strings.Contains(stdout.String(), "the store has not answered for ") {
 		t.Errorf("remora status ends with %d\n%s%s", code, stdout.String(), stderr.String())
 	}
+	stdout.Reset()
+	if code := Main("test", []string{"status", "--gateway", first.admin, "--gateway", second.admin, "--gateway", first.admin}, env); code != exitOK || !strings.Contains(stdout.String(), "0 of 2 gateways") {
+		t.Errorf("remora status of both gateways ends with %d\n%s%s", code, stdout.String(), stderr.String())
+	}
+	stderr.Reset()
+	if code := Main("test", []string{"sessions", "get", "ann", "--service", "backend-1", "--gateway", second.admin}, env); code != exitFailed || !strings.Contains(stderr.String(), "the store does not answer") {
+		t.Errorf("remora sessions get at a gateway that does not have the session ends with %d\n%s", code, stderr.String())
+	}
 	drained, err := first.api.Drain(t.Context(), admin.DrainRequest{Endpoint: backends.addresses[0]})
 	must(t, err)
 	if drained.Untold == "" {

@@ -45,6 +45,9 @@ func (s *storeFlags) apply(cmd *cobra.Command, o *app.Options, env Env) error {
 	if hasPassword(sharing.URL) {
 		return usagef("--store has a password in it, which others on this machine can see; write it to a file and name that, with ?password-file=PATH at the end of the URL, or give the URL in %s", storeVariable)
 	}
+	if cmd.Flags().Changed("store") && sharing.URL == "" {
+		return usagef("--store is empty; give the URL of a Redis or a Valkey, or leave the flag away")
+	}
 	if sharing.URL = cmp.Or(sharing.URL, env.Getenv(storeVariable)); sharing.URL == "" {
 		for _, name := range []string{"store-prefix", "store-interval", "store-timeout"} {
 			if cmd.Flags().Changed(name) {
@@ -80,6 +83,8 @@ func addProcessors(cmd *cobra.Command, replicas *int, store *generate.Store) {
 // checkStore checks where processors share their sessions. Where they do, there are two of them unless the flags say otherwise.
 func checkStore(cmd *cobra.Command, replicas *int, store generate.Store) error {
 	switch {
+	case store.URL == "" && cmd.Flags().Changed("store"):
+		return usagef("--store is empty; give the URL of a Redis or a Valkey, or leave the flag away")
 	case store.URL == "" && store.Secret != "":
 		return usagef("--store-secret is about the store, and there is none; add --store URL, or leave it away")
 	case store.URL == "":
