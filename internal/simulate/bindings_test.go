@@ -116,11 +116,12 @@ func (ru *rules) look(g *gateway) {
 			b := s.depot.binding(userKeys[u])
 			switch {
 			case m.owner == 0 || s.depot.lives(b):
-			case m.elsewhere && m.holds == 0:
-				ru.excuse(ruleKept, exUnknown)
 			case m.holds > 0 && m.seen < s.now-tellWithin:
 				ru.breaks(ruleHeld, "g%d holds user %d at %s, and the store has lost it", g.number, u, ru.name(m.owner))
-			case m.holds == 0 && m.seen < s.now-tellWithin && s.now-m.seen < idle-slack:
+			case m.holds > 0 || m.seen >= s.now-tellWithin || s.now-m.seen >= idle-slack:
+			case m.elsewhere:
+				ru.excuse(ruleKept, exUnknown)
+			default:
 				ru.breaks(ruleKept, "g%d saw user %d %d ms ago, and the store has lost it", g.number, u, s.now-m.seen)
 			}
 		}
