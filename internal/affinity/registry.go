@@ -194,3 +194,9 @@ func (e *Engine) EndpointOf(identity uint64) session.EndpointID {
 	}
 	return 0
 }
+
+// Serves reports whether an endpoint, in its latest life, serves the sessions that it has.
+func (e *Engine) Serves(id session.EndpointID, now session.Instant) bool {
+	ep := e.endpoints.get(id)
+	return ep != nil && ep.latest().serves(now)
+}

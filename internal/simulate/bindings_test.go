@@ -25,8 +25,11 @@ func (ru *rules) moves(o *op) {
 	}
 }
 
-// unknown says whether the gateway did not have a replica when it made the call.
-func (o *op) unknown(k *knowledge, now millis) bool { return !k.listed || k.changedAt > now-2*timeout }
+// unfit says whether the gateway did not have a replica when it made the call, or knew that it served no more.
+func (o *op) unfit(replica int32, now millis) bool {
+	k := &o.g.knows[replica]
+	return !k.listed || k.changedAt > now-2*timeout || !o.g.serves(replica)
+}
 
 // meets remembers when a gateway learnt from the store of owners that it does not know.
 func (ru *rules) meets(o *op) {
@@ -75,11 +78,13 @@ func (ru *rules) after(o *op) {
 			ru.changed[u] = s.now
 			s.trace.add(s.now, "store: user %d moves from %r to %r, says g%d", int64(u), int64(from), int64(owner), int64(o.g.number))
 			switch {
+			case o.kind == opRenew && c.From != was.Owner && o.ended&(1<<i) != 0 && millis(was.Claimed) <= s.now+maxBlur: // or no gateway has it at one that serves
+				ru.breaks(ruleServes, "a renewal of g%d takes user %d from %s to %s, which does not serve", o.g.number, u, ru.name(from), ru.name(owner))
 			case o.kind == opClaim:
 				ru.breaks(ruleOneOwner, "a claim of g%d takes user %d from %s to %s", o.g.number, u, ru.name(from), ru.name(owner))
 			case o.kind == opMove && (was.Owner != o.from || is.Owner != c.Owner):
 				ru.breaks(ruleCause, "a move of g%d from %s takes user %d from %s to %s", o.g.number, ru.name(byIdentity[uint64(o.from)]), u, ru.name(from), ru.name(owner))
-			case o.kind == opRenew && o.g.well() && c.From == was.Owner && o.unknown(&o.g.knows[from], s.now):
+			case o.kind == opRenew && o.g.well() && c.From == was.Owner && o.unfit(from, s.now):
 				ru.givesUp(o.g, from)
 			case o.kind == opRenew && o.g.well():
 				ru.breaks(ruleCause, "a renewal of g%d takes user %d from %s to %s", o.g.number, u, ru.name(from), ru.name(owner))

@@ -141,9 +141,11 @@ func (k *knowledge) clock(g *gateway) {
 }
 
 // serves says whether a replica serves the sessions that it has, as far as the gateway knows.
-func (g *gateway) serves(r int32) bool {
+func (g *gateway) serves(r int32) bool { return g.servesAt(r, g.clock()) }
+
+func (g *gateway) servesAt(r int32, now session.Instant) bool {
 	k := &g.knows[r]
-	return k.listed && (k.since == 0 || millis(g.clock()) < k.since+drainDeadline)
+	return k.listed && (k.since == 0 || millis(now) < k.since+drainDeadline)
 }
 
 // takes says whether a replica may get a new session.

@@ -37,6 +37,7 @@ type op struct {
 	kind    opKind
 	g       *gateway
 	request int32  // for which it is; -1: for none
+	ended   uint64 // the claims of a renewal whose owner served no more when it was sent, as far as the gateway knew: a bit for each
 	blur    millis // the gateway's mistake about the store's clock when it called
 
 	now         session.Instant
@@ -183,6 +184,11 @@ func (l *link) Renew(now session.Instant, cs []shared.Claim) ([]shared.Binding, 
 	o := l.open(opRenew, now)
 	defer l.close(o)
 	o.claims = append(o.claims, cs...)
+	for i := range cs {
+		if owner := byIdentity[uint64(cs[i].Owner)]; l.g.knows[owner].changed != 0 && !l.g.servesAt(owner, now) {
+			o.ended |= 1 << i
+		}
+	}
 	if err := l.call(o); err != nil {
 		return nil, err
 	}

@@ -46,14 +46,14 @@ for _, i in ipairs(lively) do
 	elseif call == 'move' then
 		changes = owner == from
 		if changes then
-			owner = c_owner
+			owner, claimed = c_owner, math.min(claimed, c_claimed)
 			redis.call('PUBLISH', channel, moved .. field .. owner)
 		end
 	elseif call == 'renew' then
 		if owner == c_owner then
 			claimed = math.min(claimed, c_claimed)
 		elseif owner == from then
-			owner = c_owner
+			owner, claimed = c_owner, math.min(claimed, c_claimed)
 		elseif c_claimed < claimed then
 			owner, claimed = c_owner, c_claimed
 		end

@@ -256,6 +256,36 @@ func TestTheStoreIsAway(t *testing.T) {
 				t.Errorf("%d decisions are remembered, want none", n)
 			}
 		}},
+		{"an older claim for an endpoint that serves no more does not win", func(_ *testing.T, r *rig, a, b *gateway) {
+			a.way.cut = true
+			a.want(k, 1, 1, session.Bound)
+			r.pass(time.Second)
+			b.want(k, 2, 2, session.Bound)
+			a.gone[1] = true
+			a.way.cut = false
+			r.pass(5 * time.Second)
+			a.want(k, 3, 2, session.Existing)
+			b.want(k, 3, 2, session.Existing)
+		}},
+		{"nor does an older session, at a store that has lost it", func(_ *testing.T, r *rig, a, b *gateway) {
+			a.want(k, 1, 1, session.Bound)
+			r.away()
+			b.want(k, 2, 2, session.Bound)
+			a.gone[1] = true
+			r.store.Empty()
+			r.back()
+			a.want(k, 3, 2, session.Existing)
+			b.want(k, 3, 2, session.Existing)
+		}},
+		{"nor does one that the store has: what was decided alone has moved away from there", func(_ *testing.T, r *rig, a, b *gateway) {
+			a.want(k, 1, 1, session.Bound)
+			r.away()
+			b.want(k, 2, 2, session.Bound)
+			a.gone[1], b.gone[1] = true, true
+			r.back()
+			a.want(k, 3, 2, session.Existing)
+			b.want(k, 3, 2, session.Existing)
+		}},
 		{"what was decided alone wins over an owner that the gateway does not get to know", func(_ *testing.T, r *rig, a, b *gateway) {
 			a.unknown[9] = true
 			b.want(k, 9, 9, session.Bound)

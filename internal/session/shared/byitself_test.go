@@ -14,6 +14,8 @@ type sameNames struct{}
 func (sameNames) Identity(ep session.EndpointID) uint64         { return uint64(ep) }
 func (sameNames) EndpointOf(identity uint64) session.EndpointID { return session.EndpointID(identity) }
 
+func (sameNames) Serves(session.EndpointID, session.Instant) bool { return true }
+
 func TestAStoreByItselfBindsAndMovesWithoutAskingAndRemembersWhatIsToBeTold(t *testing.T) {
 	const now, idle = session.Instant(1_800_000_000_000), time.Minute
 	s := shared.New(shared.Options{Table: session.NewTable(session.Options{MaxSessions: 100}), Gateway: 1}) // no Remote: a question would panic

@@ -119,7 +119,7 @@ func (s *Store) renew(now session.Instant, keys []session.Key) bool {
 			continue
 		}
 		// It may have begun since `now`, while the store was asked for its epoch: a claim must not be told to be older than it is.
-		c := Claim{Key: k, Owner: s.identity(e.Endpoint), Claimed: max(now, e.LastSeen), Until: e.LastSeen.Add(s.idleOf(e.Endpoint)), From: d.from}
+		c := Claim{Key: k, Owner: s.identity(e.Endpoint), Claimed: max(now, e.LastSeen), Until: e.LastSeen.Add(s.idleOf(e.Endpoint))}
 		if c.Owner == 0 {
 			continue
 		}
@@ -131,6 +131,12 @@ func (s *Store) renew(now session.Instant, keys []session.Key) bool {
 		}
 		if d.claimed != 0 {
 			c.Claimed = d.claimed
+		}
+		if !d.unfit || !s.fit(d.from, now) {
+			c.From = d.from
+		}
+		if !s.serves(e.Endpoint, now) { // its next request moves it: no other gateway's claim is younger
+			c.Claimed = c.Until
 		}
 		claims, at = append(claims, c), append(at, standing{e, d.serial})
 	}
@@ -168,12 +174,12 @@ type standing struct {
 func (s *Store) follow(k session.Key, was standing, owner Identity, now session.Instant) {
 	to := s.endpoint(owner)
 	switch {
-	case to != 0:
+	case to != 0 && (was.serial == 0 || s.fit(owner, now)):
 		if _, moved := s.Table.Move(k, was.Endpoint, to, now, session.MaxIdle); moved {
 			s.stats.followed.Add(1)
 		}
-	case was.serial != 0: // a request has decided here, and would have waited and then taken the session over, as is done now
-		if now >= s.unknown.patience(owner, now) {
+	case was.serial != 0: // a request has decided here, and would have moved the session away from there, as is done now
+		if to != 0 || now >= s.unknown.patience(owner, now) {
 			s.alone.takes(k, was.serial, owner)
 		}
 		s.dirty.add(k)

@@ -63,6 +63,7 @@ func (d *dirty) size() (n int) {
 type decision struct {
 	claimed session.Instant // 0: it was there before
 	from    Identity        // that the store may have; 0: it was not moved
+	unfit   bool            // from is where the store has it, which is not known here, or serves no more
 	serial  uint64          // changes with the decision
 }
 
@@ -99,8 +100,8 @@ func (a *alone) moved(k session.Key, from Identity) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	d := sh.m[k]
-	if d.from == 0 {
-		d.from = from
+	if d.from == 0 || d.unfit {
+		d.from, d.unfit = from, false
 	}
 	a.put(sh, k, d)
 }
@@ -111,7 +112,7 @@ func (a *alone) takes(k session.Key, serial uint64, owner Identity) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if d, known := sh.m[k]; known && d.serial == serial {
-		d.from = owner
+		d.from, d.unfit = owner, true
 		sh.m[k] = d
 	}
 }
@@ -155,7 +156,7 @@ func (a *alone) told(k session.Key, serial uint64, owner Identity) {
 	d, known := sh.m[k]
 	if known && d.serial != serial {
 		if d.from != 0 && owner != 0 {
-			d.from = owner
+			d.from, d.unfit = owner, false
 			sh.m[k] = d
 		}
 		return

@@ -13,7 +13,7 @@ type Identity uint64
 type Claim struct {
 	Key     session.Key
 	Owner   Identity
-	Claimed session.Instant // since when the session has this owner, or lived at the latest: of two claims the older wins
+	Claimed session.Instant // since when the session has this owner, or lived at the latest: of two claims the older wins. May be later than now: it loses
 	Until   session.Instant // when it ends unless somebody renews it: last seen + idle time
 	From    Identity        // Renew: the owner from which it was moved while the store could not be asked; 0: it was not
 }
@@ -47,11 +47,11 @@ type Remote interface {
 	// returns the binding that is in force, and whether this call was the first.
 	Claim(now session.Instant, c Claim) (b Binding, first bool, err error)
 	// Move makes c.Owner the owner of the session if its owner is `from`, or it has none, or it is not live, and tells the other gateways.
-	// Claimed of a live session stays. It returns the binding that is in force, and whether this call made it so.
+	// Claimed of a live session is the earlier of the two times. It returns the binding that is in force, and whether this call made it so.
 	Move(now session.Instant, c Claim, from Identity) (b Binding, moved bool, err error)
 	// Renew renews the sessions of cs and returns, for each, the binding that is in force:
 	//   - no live session: c is stored;
-	//   - the owner is c.Owner: it lives until c.Until at least, and was claimed at the earlier of the two times;
+	//   - the owner is c.Owner: it lives until c.Until at least, and was claimed at the earlier of the two times; so it is in the next case;
 	//   - the owner is c.From (not 0): c.Owner is the owner now, as with Move;
 	//   - another owner: the one that was claimed first stays or becomes the owner, the stored one where both are equal. The other
 	//     gateways are told of a change.

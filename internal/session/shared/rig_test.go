@@ -34,6 +34,7 @@ type gateway struct {
 	way     *way
 	rig     *rig
 	unknown map[session.EndpointID]bool // endpoints that it has not heard of
+	gone    map[session.EndpointID]bool // endpoints that serve no sessions any more
 	pauses  int                         // how many times it has waited to hear of one
 	waiting func()                      // called then
 }
@@ -70,7 +71,7 @@ func (r *rig) add(id uint32) *gateway {
 
 // unswept is a gateway that has just been started.
 func (r *rig) unswept(id uint32) *gateway {
-	g := &gateway{rig: r, way: &way{}, unknown: map[session.EndpointID]bool{}}
+	g := &gateway{rig: r, way: &way{}, unknown: map[session.EndpointID]bool{}, gone: map[session.EndpointID]bool{}}
 	g.way.Remote = r.store.Gateway(id, func(n shared.News) {
 		if !g.way.deaf {
 			g.Hear(n, r.now)
@@ -98,6 +99,8 @@ func (g *gateway) EndpointOf(identity uint64) session.EndpointID {
 	}
 	return 0
 }
+
+func (g *gateway) Serves(ep session.EndpointID, _ session.Instant) bool { return !g.gone[ep] }
 
 // request is a request of a user, which would be placed on an endpoint if the session began with it.
 func (g *gateway) request(k session.Key, place session.EndpointID) (at session.EndpointID, how session.Outcome) {

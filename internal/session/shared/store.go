@@ -13,6 +13,8 @@ type Names interface {
 	Identity(ep session.EndpointID) uint64
 	// EndpointOf is the endpoint of an identity in its latest life; 0: it is not known here.
 	EndpointOf(identity uint64) session.EndpointID
+	// Serves reports whether an endpoint serves the sessions that it has.
+	Serves(ep session.EndpointID, now session.Instant) bool
 }
 
 // Options are what a Store is made of. What is zero has its default.
@@ -79,6 +81,16 @@ func (s *Store) Resolve(n Names) { s.names.Store(&n) }
 
 func (s *Store) identity(ep session.EndpointID) Identity {
 	return Identity((*s.names.Load()).Identity(ep))
+}
+
+func (s *Store) serves(ep session.EndpointID, now session.Instant) bool {
+	return (*s.names.Load()).Serves(ep, now)
+}
+
+// fit reports whether an owner is known here, and serves.
+func (s *Store) fit(owner Identity, now session.Instant) bool {
+	ep := s.endpoint(owner)
+	return ep != 0 && s.serves(ep, now)
 }
 
 func (s *Store) endpoint(owner Identity) session.EndpointID {

@@ -39,7 +39,7 @@ func (g *gateway) Move(now session.Instant, c shared.Claim, from shared.Identity
 			return b, false, err
 		}
 	case b.Owner == from && now < c.Until:
-		b.Owner = c.Owner
+		b.Owner, b.Claimed = c.Owner, min(b.Claimed, c.Claimed)
 		b = g.store.put(c.Key, renewed(b, c, g.id))
 	default:
 		return b, false, nil
@@ -70,7 +70,7 @@ func (g *gateway) Renew(now session.Instant, cs []shared.Claim) (bs []shared.Bin
 		case b.Owner == c.Owner:
 			b.Claimed = min(b.Claimed, c.Claimed)
 		case b.Owner == c.From:
-			b.Owner = c.Owner
+			b.Owner, b.Claimed = c.Owner, min(b.Claimed, c.Claimed)
 		case c.Claimed < b.Claimed:
 			b.Owner, b.Claimed = c.Owner, c.Claimed
 		}

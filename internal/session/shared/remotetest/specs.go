@@ -134,7 +134,14 @@ var moveSpecs = []spec{
 	{"a move leaves it the time that another has given it", func(_ *testing.T, s *store) {
 		first := at(10, user, e1)
 		s.claim(s.a, 10, first, binding(first, idA), true)
-		s.move(s.b, 10, at(0, user, e2), e1, shared.Binding{Owner: e2, Claimed: first.Claimed, Until: first.Until})
+		s.move(s.b, 10, at(0, user, e2), e1, shared.Binding{Owner: e2, Claimed: begin, Until: first.Until})
+	}},
+	{"a session that was claimed for later is claimed by who moves it", func(_ *testing.T, s *store) {
+		first, second, third := at(0, user, e1), at(20, user, e2), at(40, user, e3)
+		first.Claimed = first.Until
+		s.claim(s.a, 0, first, binding(first, idA), true)
+		s.move(s.b, 20, second, e1, shared.Binding{Owner: e2, Claimed: second.Claimed, Until: second.Until})
+		s.renew(s.a, 40, third, shared.Binding{Owner: e2, Claimed: second.Claimed, Until: third.Until})
 	}},
 	{"a move whose time has passed moves nothing", func(_ *testing.T, s *store) {
 		first := at(1000, user, e1)
