@@ -310,6 +310,18 @@ func TestTheStoreIsAway(t *testing.T) {
 			a.want(k, 2, 9, session.Existing)
 			b.want(k, 2, 9, session.Existing)
 		}},
+		{"and not over one that it gets to know in the last moment", func(_ *testing.T, r *rig, a, b *gateway) {
+			a.unknown[9] = true
+			b.want(k, 9, 9, session.Bound)
+			a.way.cut = true
+			a.want(k, 1, 1, session.Bound)
+			a.way.cut = false
+			r.pass(time.Second + interval) // it is waited for no longer, and given up with the next renewal
+			a.unknown[9] = false
+			r.pass(2 * interval)
+			a.want(k, 2, 9, session.Existing)
+			b.want(k, 2, 9, session.Existing)
+		}},
 		{"news are heard before it is known how long sessions live", func(_ *testing.T, r *rig, a, _ *gateway) {
 			c := r.unswept(9)
 			c.want(k, 1, 1, session.Bound)
