@@ -24,13 +24,17 @@ type redis struct {
 }
 
 func (b *bench) startRedis() (*redis, error) {
-	program, err := exec.LookPath("redis-server")
-	if err != nil {
-		return nil, fmt.Errorf("%w: install Debian's redis-server", err)
-	}
 	addr, err := freeAddr()
 	if err != nil {
 		return nil, err
+	}
+	return b.startRedisAt(addr)
+}
+
+func (b *bench) startRedisAt(addr netip.AddrPort) (*redis, error) {
+	program, err := exec.LookPath("redis-server")
+	if err != nil {
+		return nil, fmt.Errorf("%w: install Debian's redis-server", err)
 	}
 	c, err := child.Start(peers.Command{Program: program, Args: []string{
 		"--bind", addr.Addr().String(), "--port", strconv.Itoa(int(addr.Port())), "--save", "", "--appendonly", "no", "--dir", filepath.Clean(b.dir),
