@@ -28,6 +28,8 @@ const (
 	storePatience = 3 * time.Second
 	// comparePatience is how long the start takes to compare the sessions of the session file with the store's.
 	comparePatience = 10 * time.Second
+	// countParts is how many parts the sessions are counted in. Each is a round trip at least; with fewer, one of ten million sessions would take long.
+	countParts = 256
 	// markInterval is the time between two looks at what operators have drained at other gateways, where no news bring it earlier.
 	markInterval = time.Second
 	// yieldFor is for how long a gateway that began alone leaves it to the others to tell an empty store the hash key: they have sessions that are
@@ -62,7 +64,7 @@ func (p *program) share(table *session.Table) *sharing {
 		s.gateway = binary.LittleEndian.Uint32(random[:])
 	}
 	s.remote = newRemote(s)
-	s.store = shared.New(shared.Options{Table: table, Remote: s.remote, Gateway: s.gateway, Interval: s.o.Interval, Pause: s.pause})
+	s.store = shared.New(shared.Options{Table: table, Remote: s.remote, Gateway: s.gateway, Interval: s.o.Interval, Pause: s.pause, Parts: countParts})
 	return s
 }
 

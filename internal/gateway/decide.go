@@ -1,8 +1,6 @@
 package gateway
 
 import (
-	"context"
-
 	"github.com/remora-proxy/remora/internal/affinity"
 	"github.com/remora-proxy/remora/internal/session"
 )
@@ -37,7 +35,7 @@ func (x *exchange) ask() {
 	w.stats.decisionsWaited++
 	go func() {
 		x.put(affinity.Wait, now)
-		_ = w.loop.Do(context.Background(), x.waited) // the loop does not end before
+		w.loop.Send(x.waited) // the loop does not end before
 	}()
 }
 

@@ -32,10 +32,6 @@ func bucketOf(k session.Key) int { return int(k >> 52) }
 // fieldOf is the name of a session in its bucket.
 func fieldOf(k session.Key) []byte { return binary.BigEndian.AppendUint64(nil, uint64(k)) }
 
-func ownerBytes(owner shared.Identity) []byte {
-	return binary.BigEndian.AppendUint64(nil, uint64(owner))
-}
-
 // appendInstant appends a time in the store's clock.
 func appendInstant(b []byte, i session.Instant) []byte {
 	var wide [8]byte
@@ -49,9 +45,8 @@ func instantOf(b []byte) session.Instant {
 	return session.Instant(binary.BigEndian.Uint64(wide[:]))
 }
 
-// encodeBinding writes a binding whose times are `offset` behind the store's clock.
-func encodeBinding(b shared.Binding, offset session.Instant) []byte {
-	out := make([]byte, 0, bindingSize)
+// appendBinding appends a binding whose times are `offset` behind the store's clock.
+func appendBinding(out []byte, b shared.Binding, offset session.Instant) []byte {
 	out = binary.BigEndian.AppendUint64(out, uint64(b.Owner))
 	out = appendInstant(out, b.Claimed+offset)
 	out = appendInstant(out, b.Until+offset)

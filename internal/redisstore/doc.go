@@ -15,7 +15,7 @@
 //
 // A key with a time to live for each session would cost more than 100 bytes each; the entry of a hash costs 41 of them with 100,000 sessions
 // and more, and 89 with 10,000 (make bench-store). In return entries do not expire by themselves: Count removes those that have ended, and a
-// hash that nobody renews vanishes a minute after the last of its sessions has ended. Users' names, addresses and bodies are nowhere in it;
+// hash that nobody renews vanishes within a minute after the last of its sessions has ended. Users' names, addresses and bodies are nowhere in it;
 // of endpoints there is a number, and of those that are drained the address.
 //
 // # How it is agreed

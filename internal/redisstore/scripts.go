@@ -62,12 +62,12 @@ type call struct{ keys, args []string }
 func (sc *script) run(ctx context.Context, client rueidis.Client, calls []call) []rueidis.RedisResult {
 	commands := make([]rueidis.Completed, len(calls))
 	for i, c := range calls {
-		commands[i] = client.B().Evalsha().Sha1(sc.sha).Numkeys(int64(len(c.keys))).Key(c.keys...).Arg(c.args...).Build()
+		commands[i] = sc.bySHA(client, c)
 	}
 	results := client.DoMulti(ctx, commands...)
 	var missing []int
 	for i := range results {
-		if failure, ok := rueidis.IsRedisErr(results[i].Error()); ok && failure.IsNoScript() {
+		if isMissing(results[i]) {
 			missing = append(missing, i)
 		}
 	}
@@ -76,8 +76,7 @@ func (sc *script) run(ctx context.Context, client rueidis.Client, calls []call) 
 	}
 	commands = commands[:0]
 	for _, i := range missing {
-		c := calls[i]
-		commands = append(commands, client.B().Eval().Script(sc.text).Numkeys(int64(len(c.keys))).Key(c.keys...).Arg(c.args...).Build())
+		commands = append(commands, sc.byText(client, calls[i]))
 	}
 	for j, result := range client.DoMulti(ctx, commands...) {
 		results[missing[j]] = result
@@ -87,13 +86,35 @@ func (sc *script) run(ctx context.Context, client rueidis.Client, calls []call) 
 
 // one runs a script once, on one key.
 func (sc *script) one(ctx context.Context, client rueidis.Client, key string, args []string) rueidis.RedisResult {
-	return sc.run(ctx, client, []call{{[]string{key}, args}})[0]
+	return sc.once(ctx, client, call{[]string{key}, args})
+}
+
+// once runs a script once.
+func (sc *script) once(ctx context.Context, client rueidis.Client, c call) rueidis.RedisResult {
+	result := client.Do(ctx, sc.bySHA(client, c))
+	if isMissing(result) {
+		result = client.Do(ctx, sc.byText(client, c))
+	}
+	return result
+}
+
+func isMissing(r rueidis.RedisResult) bool {
+	failure, ok := rueidis.IsRedisErr(r.Error())
+	return ok && failure.IsNoScript()
+}
+
+func (sc *script) bySHA(client rueidis.Client, c call) rueidis.Completed {
+	return client.B().Evalsha().Sha1(sc.sha).Numkeys(int64(len(c.keys))).Key(c.keys...).Arg(c.args...).Build()
+}
+
+func (sc *script) byText(client rueidis.Client, c call) rueidis.Completed {
+	return client.B().Eval().Script(sc.text).Numkeys(int64(len(c.keys))).Key(c.keys...).Arg(c.args...).Build()
 }
 
 // head is what the arguments of every script begin with: scripts/binding.lua.
 func (s *Store) head(now session.Instant, more ...string) []string {
-	args := make([]string, 0, 16)
-	args = append(args, decimal(int64(now)+s.offset.Load()), decimal(int64(s.grace)), gatewayBytes(s.id))
+	args := make([]string, 0, 8)
+	args = append(args, decimal(int64(now)+s.offset.Load()), s.graceText, s.idBytes)
 	return append(args, more...)
 }
 

@@ -13,109 +13,151 @@ import (
 )
 
 const (
-	claimsPerScript  = 64 // one script holds up the store for some 200 µs at most
-	scriptsPerCall   = 64 // a round trip: some 200 KiB at most
-	findsPerCall     = 512
-	bucketsPerCounts = 64
+	claimsPerScript = 64 // one script holds up the store for some 500 µs at most
+	scriptsPerCall  = 64 // a round trip: some 200 KiB at most
+	findsPerCall    = 512
+
+	// A script counts as many buckets as have about so many sessions: it holds up the store for about a millisecond.
+	sessionsPerCount = 1000
+	bucketsAtFirst   = 4 // while nobody knows how many they have
 )
 
 func gatewayBytes(id uint32) string { return string(binary.BigEndian.AppendUint32(nil, id)) }
 
-// bucketKey is the name of a bucket. What stands in the braces decides on its slot in a cluster.
-func (s *Store) bucketKey(bucket int) string {
-	return s.key("s:{" + decimal(int64(slotOf(bucket))) + "}" + decimal(int64(bucket%bucketsPerSlot)))
+// bucketNames are the names of the buckets. What stands in the braces decides on its slot in a cluster.
+func bucketNames(prefix string) *[buckets]string {
+	names := new([buckets]string)
+	for bucket := range names {
+		names[bucket] = prefix + "s:{" + decimal(int64(slotOf(bucket))) + "}" + decimal(int64(bucket%bucketsPerSlot))
+	}
+	return names
 }
+
+// bucketKey is the name of a session's bucket.
+func (s *Store) bucketKey(k session.Key) string { return s.bucketNames[bucketOf(k)] }
 
 // Claim is Remote's: one round trip.
 func (s *Store) Claim(now session.Instant, c shared.Claim) (b shared.Binding, first bool, err error) {
-	bs, made, err := s.put("claim", now, []shared.Claim{c})
-	if err != nil {
-		return shared.Binding{}, false, err
-	}
-	return bs[0], made[0], nil
+	return s.putOne("claim", now, c)
 }
 
 // Move is Remote's: one round trip.
 func (s *Store) Move(now session.Instant, c shared.Claim, from shared.Identity) (b shared.Binding, moved bool, err error) {
 	c.From = from
-	bs, made, err := s.put("move", now, []shared.Claim{c})
+	return s.putOne("move", now, c)
+}
+
+// putOne runs the script for one claim. It returns the binding that is in force, and whether it was stored anew or moved.
+func (s *Store) putOne(what string, now session.Instant, c shared.Claim) (b shared.Binding, made bool, err error) {
+	offset := session.Instant(s.offset.Load())
+	args := append(s.putHead(what, now), string(s.appendClaim(make([]byte, 0, claimSize), 1, &c, offset)))
+	answers, err := do(s, func(ctx context.Context, client rueidis.Client) ([]string, error) {
+		return s.scripts.put.one(ctx, client, s.bucketKey(c.Key), args).AsStrSlice()
+	})
 	if err != nil {
-		return shared.Binding{}, false, err
+		return b, false, err
 	}
-	return bs[0], made[0], nil
+	if len(answers) != 1 {
+		return b, false, s.explain(errShort, 0)
+	}
+	if answers[0] == "" {
+		return b, false, shared.ErrFull
+	}
+	if b, made, err = decodePut(answers[0], offset); err != nil {
+		return shared.Binding{}, false, s.explain(err, 0)
+	}
+	return b, made, nil
+}
+
+// putHead is what the arguments of scripts/put.lua begin with; there is room for one claim.
+func (s *Store) putHead(what string, now session.Instant) []string {
+	return append(s.head(now), what, s.newsChannel, s.movedHead)
+}
+
+// claimSize is how many bytes a claim has as an argument of scripts/put.lua: which key 1, the field 8, the binding, and the owner to move from 8.
+const claimSize = 1 + 8 + bindingSize + 8
+
+func (s *Store) appendClaim(to []byte, key byte, c *shared.Claim, offset session.Instant) []byte {
+	to = binary.BigEndian.AppendUint64(append(to, key), uint64(c.Key))
+	to = appendBinding(to, shared.Binding{Owner: c.Owner, Claimed: c.Claimed, Until: c.Until, By: s.id}, offset)
+	return binary.BigEndian.AppendUint64(to, uint64(c.From))
+}
+
+// decodePut reads what scripts/put.lua answers for a claim for which there was memory.
+func decodePut(answer string, offset session.Instant) (b shared.Binding, made bool, err error) {
+	value := []byte(answer)
+	if made = len(value) == bindingSize+1; made {
+		value = value[:bindingSize]
+	}
+	b, err = decodeBinding(value, offset)
+	return b, made, err
 }
 
 // Renew is Remote's: a round trip for each 64 scripts, of which each renews up to 64 sessions whose buckets are in one slot. Each may take as
-// long as a call.
+// long as a call. The error ErrFull comes with the bindings.
 func (s *Store) Renew(now session.Instant, cs []shared.Claim) ([]shared.Binding, error) {
-	bs, _, err := s.put("renew", now, cs)
-	return bs, err
-}
-
-// put runs the script that claims, moves or renews. It returns the bindings that are in force, and whether each was stored anew or moved. The
-// error ErrFull comes with them.
-func (s *Store) put(call string, now session.Instant, cs []shared.Claim) ([]shared.Binding, []bool, error) {
-	order := make([]int, len(cs)) // by bucket, and as they came
+	order := make([]uint32, len(cs)) // by bucket, and as they came
 	for i := range order {
-		order[i] = i
+		order[i] = uint32(i)
 	}
-	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(bucketOf(cs[i].Key), bucketOf(cs[j].Key)) })
-	p := &putting{store: s, claims: cs, offset: session.Instant(s.offset.Load())}
-	p.bindings, p.made = make([]shared.Binding, len(cs)), make([]bool, len(cs))
-	head := s.head(now, call, s.key("news"), string(movedHead(s.id)))
+	slices.SortStableFunc(order, func(i, j uint32) int { return cmp.Compare(bucketOf(cs[i].Key), bucketOf(cs[j].Key)) })
+	r := &renewal{store: s, claims: cs, offset: session.Instant(s.offset.Load()), bindings: make([]shared.Binding, len(cs))}
+	head := s.putHead("renew", now)
 	for len(order) > 0 {
 		n := 1
 		for n < min(len(order), claimsPerScript) && slotOf(bucketOf(cs[order[n]].Key)) == slotOf(bucketOf(cs[order[0]].Key)) {
 			n++
 		}
-		p.add(head, order[:n])
+		r.add(head, order[:n])
 		order = order[n:]
-		if len(p.batch) == scriptsPerCall || len(order) == 0 {
-			if err := p.send(); err != nil {
-				return nil, nil, err
+		if len(r.batch) == scriptsPerCall || len(order) == 0 {
+			if err := r.send(); err != nil {
+				return nil, err
 			}
 		}
 	}
-	if p.full {
-		return p.bindings, p.made, shared.ErrFull
+	if r.full {
+		return r.bindings, shared.ErrFull
 	}
-	return p.bindings, p.made, nil
+	return r.bindings, nil
 }
 
-// putting is a call of put.
-type putting struct {
+// renewal is a call of Renew.
+type renewal struct {
 	store    *Store
 	claims   []shared.Claim
 	offset   session.Instant
 	bindings []shared.Binding
-	made     []bool
 	full     bool
 
-	batch [][]int // the claims of each script that is to be run
+	batch [][]uint32 // the claims of each script that is to be run
 	calls []call
 }
 
 // add adds a script for claims, by their buckets, which are in one slot.
-func (p *putting) add(head []string, indices []int) {
-	next := call{args: append(make([]string, 0, len(head)+4*len(indices)), head...)}
+func (r *renewal) add(head []string, indices []uint32) {
+	next := call{args: append(make([]string, 0, len(head)+len(indices)), head...)}
+	packed := make([]byte, 0, claimSize*len(indices))
 	last := -1
 	for _, i := range indices {
-		c := p.claims[i]
+		c := &r.claims[i]
 		if bucket := bucketOf(c.Key); bucket != last {
-			last, next.keys = bucket, append(next.keys, p.store.bucketKey(bucket))
+			last, next.keys = bucket, append(next.keys, r.store.bucketKey(c.Key))
 		}
-		value := encodeBinding(shared.Binding{Owner: c.Owner, Claimed: c.Claimed, Until: c.Until, By: p.store.id}, p.offset)
-		next.args = append(next.args, decimal(int64(len(next.keys))), string(fieldOf(c.Key)), string(value), string(ownerBytes(c.From)))
+		packed = r.store.appendClaim(packed, byte(len(next.keys)), c, r.offset)
 	}
-	p.batch, p.calls = append(p.batch, indices), append(p.calls, next)
+	for text := string(packed); text != ""; text = text[claimSize:] {
+		next.args = append(next.args, text[:claimSize])
+	}
+	r.batch, r.calls = append(r.batch, indices), append(r.calls, next)
 }
 
 // send runs the scripts, in one round trip.
-func (p *putting) send() error {
-	calls := p.calls // a call that has timed out may still read them
-	answers, err := do(p.store, func(ctx context.Context, client rueidis.Client) ([][]string, error) {
-		var answers [][]string
-		for _, result := range p.store.scripts.put.run(ctx, client, calls) {
+func (r *renewal) send() error {
+	calls := r.calls // a call that has timed out may still read them
+	answers, err := do(r.store, func(ctx context.Context, client rueidis.Client) ([][]string, error) {
+		answers := make([][]string, 0, len(calls))
+		for _, result := range r.store.scripts.put.run(ctx, client, calls) {
 			values, err := result.AsStrSlice()
 			if err != nil {
 				return nil, err
@@ -127,32 +169,20 @@ func (p *putting) send() error {
 	if err != nil {
 		return err
 	}
-	for script, indices := range p.batch {
+	for script, indices := range r.batch {
+		if len(answers[script]) != len(indices) {
+			return r.store.explain(errShort, 0)
+		}
 		for j, i := range indices {
-			if err := p.take(i, answers[script], j); err != nil {
-				return p.store.explain(err, 0)
+			if answers[script][j] == "" {
+				r.full = true
+			} else if r.bindings[i], _, err = decodePut(answers[script][j], r.offset); err != nil {
+				return r.store.explain(err, 0)
 			}
 		}
 	}
-	p.batch, p.calls = nil, nil
+	r.batch, r.calls = nil, nil
 	return nil
-}
-
-// take reads the answer for a claim.
-func (p *putting) take(i int, values []string, j int) (err error) {
-	if j >= len(values) {
-		return errShort
-	}
-	value := []byte(values[j])
-	if len(value) == 0 {
-		p.full = true
-		return nil
-	}
-	if p.made[i] = len(value) == bindingSize+1; p.made[i] {
-		value = value[:bindingSize]
-	}
-	p.bindings[i], err = decodeBinding(value, p.offset)
-	return err
 }
 
 // Delete is Remote's: one round trip.
@@ -162,8 +192,8 @@ func (s *Store) Delete(now session.Instant, k session.Key) (bool, error) {
 		return false, err
 	}
 	return do(s, func(ctx context.Context, client rueidis.Client) (bool, error) {
-		args := s.head(now, s.key("news"), string(fieldOf(k)), string(news[0]))
-		return s.scripts.delete.one(ctx, client, s.bucketKey(bucketOf(k)), args).AsBool()
+		args := append(s.head(now), s.newsChannel, string(fieldOf(k)), string(news[0]))
+		return s.scripts.delete.one(ctx, client, s.bucketKey(k), args).AsBool()
 	})
 }
 
@@ -175,7 +205,7 @@ func (s *Store) Find(now session.Instant, ks []session.Key) ([]shared.Binding, e
 		bs, err := do(s, func(ctx context.Context, client rueidis.Client) ([]shared.Binding, error) {
 			var commands []rueidis.Completed
 			for _, k := range keys {
-				commands = append(commands, client.B().Hget().Key(s.bucketKey(bucketOf(k))).Field(string(fieldOf(k))).Build())
+				commands = append(commands, client.B().Hget().Key(s.bucketKey(k)).Field(string(fieldOf(k))).Build())
 			}
 			return s.bindingsOf(client.DoMulti(ctx, commands...), offset)
 		})
@@ -209,50 +239,44 @@ func (s *Store) bindingsOf(results []rueidis.RedisResult, offset session.Instant
 	return bs, nil
 }
 
-// Count is Remote's: a round trip for each 64 buckets that the part has.
+// Count is Remote's: a round trip for each 64 buckets that the part has, and for fewer where these have many sessions.
 func (s *Store) Count(now session.Instant, part, parts int) (map[shared.Identity]int, error) {
 	counted := map[shared.Identity]int{}
-	first, last := part*buckets/parts, (part+1)*buckets/parts
-	for ; first < last; first += bucketsPerCounts {
-		numbers, err := do(s, func(ctx context.Context, client rueidis.Client) (map[shared.Identity]int, error) {
-			var calls []call
-			for bucket := first; bucket < min(last, first+bucketsPerCounts); bucket++ {
-				calls = append(calls, call{[]string{s.bucketKey(bucket)}, s.head(now)})
-			}
-			return numbersOf(s.scripts.count.run(ctx, client, calls))
+	for first, last := part*buckets/parts, (part+1)*buckets/parts; first < last; {
+		inSlot := bucketsPerSlot - first%bucketsPerSlot
+		names := s.bucketNames[first:min(last, first+min(inSlot, int(s.countAtOnce.Load())))]
+		numbers, err := do(s, func(ctx context.Context, client rueidis.Client) ([]rueidis.RedisMessage, error) {
+			return s.scripts.count.once(ctx, client, call{names, s.head(now)}).ToArray()
 		})
 		if err != nil {
 			return nil, err
 		}
-		for owner, n := range numbers {
-			counted[owner] += n
+		sum, err := addNumbers(counted, numbers)
+		if err != nil {
+			return nil, s.explain(err, 0)
 		}
+		s.countAtOnce.Store(int64(max(1, min(bucketsPerSlot, sessionsPerCount*len(names)/max(1, sum)))))
+		first += len(names)
 	}
 	return counted, nil
 }
 
-// numbersOf adds up what the scripts have counted.
-func numbersOf(results []rueidis.RedisResult) (map[shared.Identity]int, error) {
-	numbers := map[shared.Identity]int{}
-	for _, result := range results {
-		values, err := result.ToArray()
+// addNumbers adds what a script has counted, and returns its sum.
+func addNumbers(counted map[shared.Identity]int, numbers []rueidis.RedisMessage) (sum int, err error) {
+	for pair := range slices.Chunk(numbers, 2) {
+		if len(pair) < 2 {
+			return 0, errShort
+		}
+		owner, err := pair[0].AsBytes()
+		if err != nil || len(owner) != 8 {
+			return 0, errShort
+		}
+		n, err := pair[1].AsInt64()
 		if err != nil {
-			return nil, err
+			return 0, err
 		}
-		for pair := range slices.Chunk(values, 2) {
-			if len(pair) < 2 {
-				return nil, errShort
-			}
-			owner, err := pair[0].AsBytes()
-			if err != nil || len(owner) != 8 {
-				return nil, errShort
-			}
-			n, err := pair[1].AsInt64()
-			if err != nil {
-				return nil, err
-			}
-			numbers[shared.Identity(binary.BigEndian.Uint64(owner))] += int(n)
-		}
+		counted[shared.Identity(binary.BigEndian.Uint64(owner))] += int(n)
+		sum += int(n)
 	}
-	return numbers, nil
+	return sum, nil
 }

@@ -65,6 +65,10 @@ type Store struct {
 	grace    session.Instant
 	scripts  scripts
 
+	// What calls have in them again and again.
+	graceText, idBytes, newsChannel, movedHead string
+	bucketNames                                *[buckets]string
+
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	done   sync.WaitGroup
@@ -72,6 +76,9 @@ type Store struct {
 	calls  chan struct{} // one element for each call that waits
 	news   chan shared.News
 	counts atomic.Uint32 // numbers the Totals that this gateway announces
+	moment atomic.Pointer[moment]
+
+	countAtOnce atomic.Int64 // how many buckets the next script counts
 
 	link   atomic.Pointer[link]
 	offset atomic.Int64 // what the store's clock is ahead of the gateway's, in milliseconds
@@ -130,7 +137,10 @@ func Open(o Options) (*Store, error) {
 		location: l, options: o, id: o.ID, prefix: o.Prefix + ":" + layout + ":", grace: session.Instant(o.Grace.Milliseconds()), scripts: newScripts(),
 		calls: make(chan struct{}, maxCalls), news: make(chan shared.News, newsQueue), ready: make(chan struct{}), changed: make(chan struct{}), problem: errors.New("still connecting"),
 	}
+	s.graceText, s.idBytes = decimal(int64(s.grace)), gatewayBytes(s.id)
+	s.newsChannel, s.movedHead, s.bucketNames = s.key("news"), string(movedHead(s.id)), bucketNames(s.prefix)
 	s.counts.Store(rand.Uint32())
+	s.countAtOnce.Store(bucketsAtFirst)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.done.Go(s.deliver)
 	s.done.Go(s.run)
@@ -228,11 +238,44 @@ func do[T any](s *Store, f func(context.Context, rueidis.Client) (T, error)) (T,
 		var none T
 		return none, fmt.Errorf("%w: %s", ErrUnreachable, s.location.name)
 	}
-	return doWithin(s, l.client, s.options.Timeout, f)
+	return doUntil(s, s.deadline(), l.client, s.options.Timeout, f)
 }
 
 // doWithin makes a call that waits no longer than the timeout, whatever the client does meanwhile.
 func doWithin[T any](s *Store, client rueidis.Client, timeout time.Duration, f func(context.Context, rueidis.Client) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(s.ctx, timeout)
+	defer cancel()
+	return doUntil(s, ctx, client, timeout, f)
+}
+
+// moment is when calls begin that wait until the same time.
+type moment struct {
+	ends   time.Time // later calls have another one
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+// momentsPerTimeout is how many of them there are in the time that a call may wait: by so much of it a call may be given up sooner.
+const momentsPerTimeout = 16
+
+// deadline ends when a call that begins now has waited for as long as it may. Calls that begin at about the same time share it: a timer for each,
+// set and stopped, would cost as much as what the call sends.
+func (s *Store) deadline() context.Context {
+	m, began := s.moment.Load(), time.Now()
+	if m != nil && began.Before(m.ends) {
+		return m.ctx
+	}
+	next := &moment{ends: began.Add(s.options.Timeout / momentsPerTimeout)}
+	next.ctx, next.cancel = context.WithDeadline(s.ctx, began.Add(s.options.Timeout))
+	if !s.moment.CompareAndSwap(m, next) {
+		next.cancel()
+		return s.moment.Load().ctx // another call was faster
+	}
+	return next.ctx
+}
+
+// doUntil makes a call that waits until ctx ends at the latest. What the client does is then left behind.
+func doUntil[T any](s *Store, ctx context.Context, client rueidis.Client, timeout time.Duration, f func(context.Context, rueidis.Client) (T, error)) (T, error) {
 	var none T
 	select {
 	case s.calls <- struct{}{}:
@@ -244,9 +287,7 @@ func doWithin[T any](s *Store, client rueidis.Client, timeout time.Duration, f f
 		err   error
 	}
 	answers := make(chan answer, 1)
-	ctx, cancel := context.WithTimeout(s.ctx, timeout)
 	go func() {
-		defer cancel()
 		value, err := f(ctx, client)
 		answers <- answer{value, err}
 		<-s.calls
@@ -257,7 +298,7 @@ func doWithin[T any](s *Store, client rueidis.Client, timeout time.Duration, f f
 	case <-ctx.Done():
 	}
 	select {
-	case a := <-answers: // it came first: the context ends with the call
+	case a := <-answers: // it came first
 		return a.value, s.explain(a.err, timeout)
 	default:
 		return none, s.explain(ctx.Err(), timeout)

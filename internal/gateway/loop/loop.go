@@ -56,7 +56,7 @@ type slot struct {
 }
 
 // Loop waits for sockets and timers. Make it with New and give it a goroutine with Run; all other methods are for that
-// goroutine alone, save Post, Do and Stop.
+// goroutine alone, save Post, Send, Do and Stop.
 type Loop struct {
 	poller poller
 	slots  []slot
@@ -254,6 +254,22 @@ func (l *Loop) Post(f func()) bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// Send is Post that waits for room where the mailbox is full. It may be called from any goroutine but the loop's.
+func (l *Loop) Send(f func()) bool {
+	select {
+	case <-l.stopped:
+		return false
+	default:
+	}
+	select {
+	case <-l.stopped:
+		return false
+	case l.mail <- f:
+		l.wake()
+		return true
 	}
 }
 

@@ -300,10 +300,15 @@ func TestTheMailboxIsBounded(t *testing.T) {
 	if err := l.Do(ctx, func() {}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Do with a full mailbox: %v", err)
 	}
+	sent := make(chan bool)
+	go func() { sent <- l.Send(func() { ran.Add(1) }) }()
 	close(release)
+	if !<-sent {
+		t.Error("Send has not waited for room")
+	}
 	do(t, l, func() {})
-	if n := int(ran.Load()); n != posted {
-		t.Errorf("%d of %d posts ran", n, posted)
+	if n := int(ran.Load()); n != posted+1 {
+		t.Errorf("%d of %d posts ran", n, posted+1)
 	}
 }
 
@@ -324,6 +329,9 @@ func TestAStoppedLoopTakesNothing(t *testing.T) {
 	<-l.Done()
 	if l.Post(func() { t.Error("ran") }) {
 		t.Error("a post was taken")
+	}
+	if l.Send(func() { t.Error("ran") }) {
+		t.Error("what was sent was taken")
 	}
 	if err := l.Do(context.Background(), func() { t.Error("ran") }); !errors.Is(err, ErrStopped) {
 		t.Errorf("Do: %v", err)
