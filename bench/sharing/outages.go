@@ -100,8 +100,9 @@ func (b *bench) outages(ctx context.Context, report *strings.Builder) error {
 
 // awaitWhole waits until a gateway's store answers and knows what the gateway has.
 func (g *gateway) awaitWhole(ctx context.Context) error {
-	var last error
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(100 * time.Millisecond) {
+	deadline, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
 		var status struct {
 			Store struct{ Answers, Telling bool }
 		}
@@ -110,9 +111,13 @@ func (g *gateway) awaitWhole(ctx context.Context) error {
 			err = json.NewDecoder(resp.Body).Decode(&status)
 			resp.Body.Close()
 		}
-		if last = err; err == nil && status.Store.Answers && !status.Store.Telling {
+		if err == nil && status.Store.Answers && !status.Store.Telling {
 			return nil
 		}
+		select {
+		case <-deadline.Done():
+			return errors.Join(errors.New("the gateway has not found its store again within a minute"), err, ctx.Err())
+		case <-time.After(100 * time.Millisecond):
+		}
 	}
-	return errors.Join(errors.New("the gateway has not found its store again within a minute"), last, ctx.Err())
 }

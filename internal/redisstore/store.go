@@ -238,14 +238,14 @@ func do[T any](s *Store, f func(context.Context, rueidis.Client) (T, error)) (T,
 		var none T
 		return none, fmt.Errorf("%w: %s", ErrUnreachable, s.location.name)
 	}
-	return doUntil(s, s.deadline(), l.client, s.options.Timeout, f)
+	return doUntil(s.deadline(), s, l.client, s.options.Timeout, f)
 }
 
 // doWithin makes a call that waits no longer than the timeout, whatever the client does meanwhile.
 func doWithin[T any](s *Store, client rueidis.Client, timeout time.Duration, f func(context.Context, rueidis.Client) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, timeout)
 	defer cancel()
-	return doUntil(s, ctx, client, timeout, f)
+	return doUntil(ctx, s, client, timeout, f)
 }
 
 // moment is when calls begin that wait until the same time.
@@ -275,7 +275,7 @@ func (s *Store) deadline() context.Context {
 }
 
 // doUntil makes a call that waits until ctx ends at the latest. What the client does is then left behind.
-func doUntil[T any](s *Store, ctx context.Context, client rueidis.Client, timeout time.Duration, f func(context.Context, rueidis.Client) (T, error)) (T, error) {
+func doUntil[T any](ctx context.Context, s *Store, client rueidis.Client, timeout time.Duration, f func(context.Context, rueidis.Client) (T, error)) (T, error) {
 	var none T
 	select {
 	case s.calls <- struct{}{}:
