@@ -17,9 +17,11 @@ type Store struct {
 	asked chan *Question
 }
 
+var _ session.Shared = (*Store)(nil)
+
 // Question is a call of a Store that waits.
 type Question struct {
-	Call   string // bind, move or find
+	Call   string // bind, move, find or locate
 	answer chan struct{}
 }
 
@@ -116,4 +118,10 @@ func (s *Store) Find(k session.Key, now session.Instant, idle time.Duration) (se
 	}
 	s.wait("find")
 	return s.Peek(k, now, idle)
+}
+
+// Locate implements session.Shared. Nobody else has a session.
+func (s *Store) Locate(ks []session.Key, _ session.Instant) []bool {
+	s.wait("locate")
+	return make([]bool, len(ks))
 }
