@@ -62,7 +62,7 @@ test: lint vet envoy controlplane helm metrics-adapter generated ## lint, vet an
 	@tools/apt-install '$(CC)=gcc libc6-dev' $(REGISTRY) redis-server=redis-server
 	$(GO) test -race -timeout 30m $$($(GO) list ./... | grep -v /internal/clustertest$$)
 	@$(MAKE) --no-print-directory test-kubernetes
-	@$(MAKE) --no-print-directory test-faults SCHEDULES=5000 SEED=1000000
+	@$(MAKE) --no-print-directory test-faults SCHEDULES=6000 SEED=1000000
 	@echo "ran: $$($(LINTER) version --short | sed 's/^/golangci-lint /'), go vet (this system and darwin), go test -race of $$($(GO) list ./... | wc -l) packages; all passed"
 
 # As many schedules as there is patience for, on all cores. A schedule is its seed: the one that fails is told with the command that replays it.

@@ -113,6 +113,7 @@ func (g *gateway) move(user, pod string) {
 
 // TestScaleIn runs two gateways on a control plane with its controllers, its scheduler and a node.
 func TestScaleIn(t *testing.T) {
+	t.Parallel()
 	c := kubetest.Start(t, kubetest.Options{Controllers: true, Scheduler: true})
 	path, err := program()
 	must(t, err)

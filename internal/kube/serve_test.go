@@ -84,6 +84,7 @@ func state(pod string, states ...string) func([]affinity.EndpointView) bool {
 }
 
 func TestACluster(t *testing.T) {
+	t.Parallel()
 	c := kubetest.Start(t, kubetest.Options{})
 	for _, scenario := range []struct {
 		name string

@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	schedules = flag.Int("schedules", 1000, "how many schedules to run")
+	schedules = flag.Int("schedules", usualSchedules, "how many schedules to run")
 	firstSeed = flag.Uint64("seed", 1, "seed of the first; each has the next number. 0: by chance")
 )
 
