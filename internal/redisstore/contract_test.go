@@ -2,6 +2,7 @@ package redisstore_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
@@ -13,6 +14,14 @@ import (
 	"github.com/remora-proxy/remora/internal/session/shared"
 	"github.com/remora-proxy/remora/internal/session/shared/remotetest"
 )
+
+// TestMain has more tests run at once than there are cores: they wait for servers, most of the time.
+func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+	m.Run()
+}
 
 // patience is how long a call may take, on a machine under load.
 const patience = time.Minute
@@ -75,14 +84,49 @@ func contract(t *testing.T, url string, full func(bool), servers ...*redistest.S
 	})
 }
 
-func TestContractOnOneServer(t *testing.T) {
+// onBoth runs a test on Redis and on Valkey.
+func onBoth(t *testing.T, test func(t *testing.T, p redistest.Program)) {
 	t.Parallel()
-	s := redistest.Start(t, redistest.Options{})
-	contract(t, s.URL(), s.Full, s)
+	for _, p := range []redistest.Program{redistest.Redis, redistest.Valkey} {
+		t.Run(string(p), func(t *testing.T) {
+			t.Parallel()
+			test(t, p)
+		})
+	}
 }
 
+func TestContractOnOneServer(t *testing.T) {
+	onBoth(t, func(t *testing.T, p redistest.Program) {
+		s := redistest.Start(t, redistest.Options{Program: p})
+		contract(t, s.URL(), s.Full, s)
+	})
+}
+
+// Not on Valkey: the servers of its cluster lose some of what they tell each other to publish, a few of a thousand, which news may be, but which
+// tests could not tell from a fault.
 func TestContractOnACluster(t *testing.T) {
 	t.Parallel()
-	c := redistest.StartCluster(t, 3)
+	c := redistest.StartCluster(t, redistest.Redis, 3)
 	contract(t, c.URL(), c.Full, c.Servers...)
+}
+
+func TestPartsMayBeMoreThanThereAreBuckets(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{})
+	s := open(t, redisstore.Options{URL: server.URL()})
+	const sessions, parts = 300, 5000
+	fill(t, s, sessions)
+	counted := 0
+	for part := range parts {
+		owners, err := s.Count(now(), part, parts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range owners {
+			counted += n
+		}
+	}
+	if counted != sessions {
+		t.Errorf("%d sessions are counted, want %d", counted, sessions)
+	}
 }

@@ -68,36 +68,37 @@ func TestOfTheDrainedEndpointsTheOldestGoesFirst(t *testing.T) {
 }
 
 func TestAMarkThatNoGatewayHasRenewedForADayGoes(t *testing.T) {
-	t.Parallel()
-	server := redistest.Start(t, redistest.Options{})
-	s := open(t, redisstore.Options{URL: server.URL()})
-	begun := now()
-	mark := func(name string, age time.Duration) {
-		server.Do("HSET", "remora:1:drained", "\x00\x01"+name+"\x00\x00", fmt.Sprint(begun.Add(-age)))
-	}
-	set := func(name string) time.Duration { // how long ago
-		var at int64
-		if _, err := fmt.Sscan(server.Do("HGET", "remora:1:drained", "\x00\x01"+name+"\x00\x00"), &at); err != nil {
-			t.Fatal(name, err)
+	onBoth(t, func(t *testing.T, p redistest.Program) {
+		server := redistest.Start(t, redistest.Options{Program: p})
+		s := open(t, redisstore.Options{URL: server.URL()})
+		begun := now()
+		mark := func(name string, age time.Duration) {
+			server.Do("HSET", "remora:1:drained", "\x00\x01"+name+"\x00\x00", fmt.Sprint(begun.Add(-age)))
 		}
-		return time.Duration(int64(begun)-at) * time.Millisecond
-	}
-	mark("a", 23*time.Hour)
-	mark("b", 25*time.Hour)
-	mark("c", 25*time.Hour)
-	mark("d", 30*time.Minute)
-	server.Full(true)
-	known := [][2]string{{"b", ""}, {"d", ""}, {"e", ""}, {strings.Repeat("x", 2000), ""}}
-	want := [][2]string{{"a", ""}, {"b", ""}, {"d", ""}}
-	for range 2 {
-		if got, err := s.Drained(known); err != nil || !reflect.DeepEqual(got, want) {
-			t.Fatalf("got %q, %v; want %q", got, err, want)
+		set := func(name string) time.Duration { // how long ago
+			var at int64
+			if _, err := fmt.Sscan(server.Do("HGET", "remora:1:drained", "\x00\x01"+name+"\x00\x00"), &at); err != nil {
+				t.Fatal(name, err)
+			}
+			return time.Duration(int64(begun)-at) * time.Millisecond
 		}
-	}
-	if n := server.Do("HLEN", "remora:1:drained"); n != "3" {
-		t.Errorf("there are %s", n)
-	}
-	if a, b, d := set("a"), set("b"), set("d"); a != 23*time.Hour || b > 0 || d != 30*time.Minute {
-		t.Errorf("they are %v, %v and %v old; the second one was to be renewed", a, b, d)
-	}
+		mark("a", 23*time.Hour)
+		mark("b", 25*time.Hour)
+		mark("c", 25*time.Hour)
+		mark("d", 30*time.Minute)
+		server.Full(true)
+		known := [][2]string{{"b", ""}, {"d", ""}, {"e", ""}, {strings.Repeat("x", 2000), ""}}
+		want := [][2]string{{"a", ""}, {"b", ""}, {"d", ""}}
+		for range 2 {
+			if got, err := s.Drained(known); err != nil || !reflect.DeepEqual(got, want) {
+				t.Fatalf("got %q, %v; want %q", got, err, want)
+			}
+		}
+		if n := server.Do("HLEN", "remora:1:drained"); n != "3" {
+			t.Errorf("there are %s", n)
+		}
+		if a, b, d := set("a"), set("b"), set("d"); a != 23*time.Hour || b > 0 || d != 30*time.Minute {
+			t.Errorf("they are %v, %v and %v old; the second one was to be renewed", a, b, d)
+		}
+	})
 }

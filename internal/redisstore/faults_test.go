@@ -101,65 +101,67 @@ func TestCloseWaitsForNoServer(t *testing.T) {
 }
 
 func TestAStoreThatWasStartedAgainEmptyIsUsedAgain(t *testing.T) {
-	t.Parallel()
-	server := redistest.Start(t, redistest.Options{})
-	heard := make(chan shared.News, 100)
-	s := open(t, redisstore.Options{URL: server.URL(), Deliver: func(n shared.News) { heard <- n }})
-	key, err := s.HashKey(t.Context(), [16]byte{7}, false, true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	epoch, err := s.Epoch(now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	claims(t, s, user, 11)
-	server.Restart()
-	works(server, s)
-	if got := claims(t, s, user, 12); got != 12 {
-		t.Errorf("the owner is %d", got)
-	}
-	if again, err := s.Epoch(now()); err != nil || again == epoch {
-		t.Errorf("the epoch is %d as before, %v", again, err)
-	}
-	server.Eventually("the hash key is there again", func() error {
-		if there := server.Do("GET", "remora:1:hashkey"); !strings.HasPrefix(there, "k"+string(key[:])) {
-			return fmt.Errorf("got %q", there)
+	onBoth(t, func(t *testing.T, p redistest.Program) {
+		server := redistest.Start(t, redistest.Options{Program: p})
+		heard := make(chan shared.News, 100)
+		s := open(t, redisstore.Options{URL: server.URL(), Deliver: func(n shared.News) { heard <- n }})
+		key, err := s.HashKey(t.Context(), [16]byte{7}, false, true)
+		if err != nil {
+			t.Fatal(err)
 		}
-		return nil
-	})
-	server.Eventually("news are heard again", func() error {
-		if err := s.Announce(shared.News{Kind: shared.Ended, Key: user}); err != nil {
-			return err
+		epoch, err := s.Epoch(now())
+		if err != nil {
+			t.Fatal(err)
 		}
-		select {
-		case <-heard:
+		claims(t, s, user, 11)
+		server.Restart()
+		works(server, s)
+		if got := claims(t, s, user, 12); got != 12 {
+			t.Errorf("the owner is %d", got)
+		}
+		if again, err := s.Epoch(now()); err != nil || again == epoch {
+			t.Errorf("the epoch is %d as before, %v", again, err)
+		}
+		server.Eventually("the hash key is there again", func() error {
+			if there := server.Do("GET", "remora:1:hashkey"); !strings.HasPrefix(there, "k"+string(key[:])) {
+				return fmt.Errorf("got %q", there)
+			}
 			return nil
-		default:
-			return errors.New("not yet")
-		}
+		})
+		server.Eventually("news are heard again", func() error {
+			if err := s.Announce(shared.News{Kind: shared.Ended, Key: user}); err != nil {
+				return err
+			}
+			select {
+			case <-heard:
+				return nil
+			default:
+				return errors.New("not yet")
+			}
+		})
 	})
 }
 
 func TestAServerWithoutTheScriptsGetsThem(t *testing.T) {
-	t.Parallel()
-	server := redistest.Start(t, redistest.Options{})
-	s := open(t, redisstore.Options{URL: server.URL()})
-	claims(t, s, user, 11)
-	server.Do("SCRIPT", "FLUSH")
-	var cs []shared.Claim
-	for i := range session.Key(300) {
-		cs = append(cs, claimOf(i<<50, 12, now()))
-	}
-	bs, err := s.Renew(now(), cs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, b := range bs {
-		if b.Owner != 12 {
-			t.Fatalf("binding %d is %+v", i, b)
+	onBoth(t, func(t *testing.T, p redistest.Program) {
+		server := redistest.Start(t, redistest.Options{Program: p})
+		s := open(t, redisstore.Options{URL: server.URL()})
+		claims(t, s, user, 11)
+		server.Do("SCRIPT", "FLUSH")
+		var cs []shared.Claim
+		for i := range session.Key(300) {
+			cs = append(cs, claimOf(i<<50, 12, now()))
 		}
-	}
+		bs, err := s.Renew(now(), cs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, b := range bs {
+			if b.Owner != 12 {
+				t.Fatalf("binding %d is %+v", i, b)
+			}
+		}
+	})
 }
 
 // Somebody else may write into our hashes.
@@ -255,74 +257,77 @@ func TestGatewaysClocksNeedNotAgree(t *testing.T) {
 }
 
 func TestASentinelSaysWhichServerIsTheMaster(t *testing.T) {
-	t.Parallel()
-	master := redistest.Start(t, redistest.Options{Password: "secret"})
-	replica := master.Replica()
-	sentinel := master.Sentinel("sessions", replica)
-	s := open(t, redisstore.Options{URL: sentinel.URL()})
-	claims(t, s, user, 11)
-	epoch, err := s.Epoch(now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	replica.Eventually("the replica has the session", func() error {
-		if replica.Do("KEYS", "*:s:*") == "" {
-			return errors.New(replica.Do("KEYS", "*"))
+	onBoth(t, func(t *testing.T, p redistest.Program) {
+		master := redistest.Start(t, redistest.Options{Program: p, Password: "secret"})
+		replica := master.Replica()
+		sentinel := master.Sentinel("sessions", replica)
+		s := open(t, redisstore.Options{URL: sentinel.URL()})
+		claims(t, s, user, 11)
+		epoch, err := s.Epoch(now())
+		if err != nil {
+			t.Fatal(err)
 		}
-		return nil
+		replica.Eventually("the replica has the session", func() error {
+			if replica.Do("KEYS", "*:s:*") == "" {
+				return errors.New(replica.Do("KEYS", "*"))
+			}
+			return nil
+		})
+		sentinel.Failover()
+		master.Kill()
+		works(replica, s)
+		if got := claims(t, s, user, 12); got != 11 {
+			t.Errorf("the owner is %d", got)
+		}
+		if again, err := s.Epoch(now()); err != nil || again == epoch {
+			t.Errorf("the epoch is %d as before, %v", again, err)
+		}
 	})
-	sentinel.Failover()
-	master.Kill()
-	works(replica, s)
-	if got := claims(t, s, user, 12); got != 11 {
-		t.Errorf("the owner is %d", got)
-	}
-	if again, err := s.Epoch(now()); err != nil || again == epoch {
-		t.Errorf("the epoch is %d as before, %v", again, err)
-	}
 }
 
 func TestAReplicaIsNotWrittenTo(t *testing.T) {
-	t.Parallel()
-	master := redistest.Start(t, redistest.Options{})
-	s := open(t, redisstore.Options{URL: master.URL()})
-	if _, err := s.HashKey(t.Context(), [16]byte{7}, false, true); err != nil {
-		t.Fatal(err)
-	}
-	other := redistest.Start(t, redistest.Options{})
-	host, port, _ := strings.Cut(other.Addr, ":")
-	master.Do("REPLICAOF", host, port)
-	if _, _, err := s.Claim(now(), claimOf(user, 11, now())); err == nil || !strings.Contains(err.Error(), "READONLY") {
-		t.Errorf("a claim at a replica: %v", err)
-	}
-	master.Promote()
-	works(master, s)
+	onBoth(t, func(t *testing.T, p redistest.Program) {
+		master := redistest.Start(t, redistest.Options{Program: p})
+		s := open(t, redisstore.Options{URL: master.URL()})
+		if _, err := s.HashKey(t.Context(), [16]byte{7}, false, true); err != nil {
+			t.Fatal(err)
+		}
+		other := redistest.Start(t, redistest.Options{Program: p})
+		host, port, _ := strings.Cut(other.Addr, ":")
+		master.Do("REPLICAOF", host, port)
+		if _, _, err := s.Claim(now(), claimOf(user, 11, now())); err == nil || !strings.Contains(err.Error(), "READONLY") {
+			t.Errorf("a claim at a replica: %v", err)
+		}
+		master.Promote()
+		works(master, s)
+	})
 }
 
 func TestAPasswordIsInNoMessage(t *testing.T) {
-	t.Parallel()
-	server := redistest.Start(t, redistest.Options{Password: "secret"})
-	var log lockedBuffer
-	url := strings.Replace(server.URL(), "secret", "wrongSecret", 1)
-	s := begin(t, redisstore.Options{URL: url, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
-	server.Eventually("the log says what is wrong", func() error {
-		if !strings.Contains(log.String(), "WRONGPASS") {
-			return errors.New(log.String())
+	onBoth(t, func(t *testing.T, p redistest.Program) {
+		server := redistest.Start(t, redistest.Options{Program: p, Password: "secret"})
+		var log lockedBuffer
+		url := strings.Replace(server.URL(), "secret", "wrongSecret", 1)
+		s := begin(t, redisstore.Options{URL: url, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+		server.Eventually("the log says what is wrong", func() error {
+			if !strings.Contains(log.String(), "WRONGPASS") {
+				return errors.New(log.String())
+			}
+			return nil
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		err := s.Ready(ctx)
+		if err == nil || !errors.Is(err, redisstore.ErrRefused) || !strings.Contains(err.Error(), "WRONGPASS") {
+			t.Errorf("got %v", err)
 		}
-		return nil
+		if _, _, err := s.Claim(now(), claimOf(user, 11, now())); !errors.Is(err, redisstore.ErrUnreachable) {
+			t.Errorf("a claim: %v", err)
+		}
+		if text := fmt.Sprint(err, log.String(), s.Name()); strings.Contains(text, "wrongSecret") {
+			t.Errorf("the password is in %q", text)
+		}
 	})
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	err := s.Ready(ctx)
-	if err == nil || !errors.Is(err, redisstore.ErrRefused) || !strings.Contains(err.Error(), "WRONGPASS") {
-		t.Errorf("got %v", err)
-	}
-	if _, _, err := s.Claim(now(), claimOf(user, 11, now())); !errors.Is(err, redisstore.ErrUnreachable) {
-		t.Errorf("a claim: %v", err)
-	}
-	if text := fmt.Sprint(err, log.String(), s.Name()); strings.Contains(text, "wrongSecret") {
-		t.Errorf("the password is in %q", text)
-	}
 }
 
 type lockedBuffer struct {

@@ -49,7 +49,7 @@ func perSession(t testing.TB, n int) float64 {
 
 func TestASessionTakesLessThanAHundredBytes(t *testing.T) {
 	t.Parallel()
-	got := perSession(t, 100_000)
+	got := perSession(t, 20_000)
 	t.Logf("%.1f bytes a session", got)
 	if got > 100 {
 		t.Errorf("a session takes %.1f bytes of the store's memory", got)

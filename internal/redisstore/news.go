@@ -64,11 +64,11 @@ func encodeNews(n shared.News, count uint32) ([][]byte, error) {
 }
 
 func encodeTotals(head []byte, counted map[shared.Identity]int, count uint32) ([][]byte, error) {
-	owners := slices.SortedFunc(maps.Keys(counted), cmp.Compare[shared.Identity])
-	parts := max(1, (len(owners)+totalsPerMessage-1)/totalsPerMessage)
+	parts := max(1, (len(counted)+totalsPerMessage-1)/totalsPerMessage)
 	if parts > maxTotalsParts {
-		return nil, fmt.Errorf("the sessions of %d owners are counted, expected at most %d", len(owners), session.MaxEndpoints)
+		return nil, fmt.Errorf("the sessions of %d owners are counted, expected at most %d", len(counted), session.MaxEndpoints)
 	}
+	owners := slices.SortedFunc(maps.Keys(counted), cmp.Compare[shared.Identity])
 	var messages [][]byte
 	for part := range parts {
 		out := binary.BigEndian.AppendUint32(slices.Clone(head), count)

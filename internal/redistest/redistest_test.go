@@ -50,7 +50,7 @@ func TestAReplicaThatLagsHasWhatItHadSeen(t *testing.T) {
 }
 
 func TestAClusterSharesTheSlots(t *testing.T) {
-	c := redistest.StartCluster(t, 3)
+	c := redistest.StartCluster(t, redistest.Redis, 3)
 	var served int
 	for _, s := range c.Servers {
 		if _, err := s.Try("SET", "a", "b"); err == nil {

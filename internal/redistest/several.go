@@ -51,12 +51,21 @@ func (s *Server) Promote() {
 type Cluster struct{ Servers []*Server }
 
 // startNode starts a server that may become part of a cluster.
-func startNode(t testing.TB) *Server {
+func startNode(t testing.TB, p Program) *Server {
 	t.Helper()
-	return Start(t, Options{Args: []string{
+	return Start(t, Options{Program: p, Args: []string{
 		"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(freePort(t)),
 		"--cluster-node-timeout", strconv.FormatInt(patience.Milliseconds(), 10),
 	}})
+}
+
+// linked is an error until a server has its links to all others: news go by them, or are lost.
+func (c *Cluster) linked(s *Server) error {
+	nodes := s.Do("CLUSTER", "NODES")
+	if strings.Contains(nodes, "disconnected") || strings.Contains(nodes, "handshake") || strings.Count(nodes, " connected") != len(c.Servers) {
+		return errors.New(nodes)
+	}
+	return nil
 }
 
 // meet makes a server known to the cluster.
@@ -69,7 +78,7 @@ func (c *Cluster) meet(s *Server) {
 // Replica adds a replica of one of the servers, and waits until all know it.
 func (c *Cluster) Replica(of *Server) *Server {
 	of.t.Helper()
-	replica := startNode(of.t)
+	replica := startNode(of.t, of.options.Program)
 	c.meet(replica)
 	id := of.Do("CLUSTER", "MYID")
 	replica.Eventually("the replica knows its master", func() error {
@@ -86,11 +95,11 @@ func (c *Cluster) Replica(of *Server) *Server {
 }
 
 // StartCluster runs a cluster of n servers until the test has ended.
-func StartCluster(t testing.TB, n int) *Cluster {
+func StartCluster(t testing.TB, p Program, n int) *Cluster {
 	t.Helper()
 	c := &Cluster{}
 	for range n {
-		c.Servers = append(c.Servers, startNode(t))
+		c.Servers = append(c.Servers, startNode(t, p))
 	}
 	for i, s := range c.Servers {
 		s.Do("CLUSTER", "SET-CONFIG-EPOCH", strconv.Itoa(i+1))
@@ -102,7 +111,7 @@ func StartCluster(t testing.TB, n int) *Cluster {
 	for _, s := range c.Servers {
 		s.Eventually("the cluster is whole", func() error {
 			info := s.Do("CLUSTER", "INFO")
-			return errors.Join(has(info, "cluster_state:ok"), has(info, fmt.Sprintf("cluster_known_nodes:%d\r", n)), has(info, "cluster_slots_ok:16384"))
+			return errors.Join(has(info, "cluster_state:ok"), has(info, fmt.Sprintf("cluster_known_nodes:%d\r", n)), has(info, "cluster_slots_ok:16384"), c.linked(s))
 		})
 	}
 	return c
@@ -135,7 +144,7 @@ type Sentinel struct {
 // Sentinel starts a sentinel that watches the server by a name, and waits until it knows of the replica. It alone decides on a failover.
 func (s *Server) Sentinel(name string, replica *Server) *Sentinel {
 	s.t.Helper()
-	sentinel := &Sentinel{Server: prepare(s.t, Options{}), name: name, of: s}
+	sentinel := &Sentinel{Server: prepare(s.t, Options{Program: s.options.Program}), name: name, of: s}
 	host, port, _ := net.SplitHostPort(s.Addr)
 	sentinel.first = filepath.Join(sentinel.dir, "sentinel.conf")
 	config := fmt.Sprintf("sentinel monitor %s %s %s 1\nsentinel down-after-milliseconds %[1]s 60000\n", name, host, port)

@@ -20,7 +20,7 @@ var randomSpecs = []spec{
 			return func(n shared.News) { m.want[i] = append(m.want[i], n) }
 		}
 		m.remotes = [2][2]shared.Remote{{s.a, m.model.Gateway(idA, hear(0))}, {s.b, m.model.Gateway(idB, hear(1))}}
-		for step := range 2000 {
+		for step := range 1000 {
 			m.step()
 			if t.Failed() {
 				t.Fatalf("at step %d", step)

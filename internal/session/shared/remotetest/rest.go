@@ -70,7 +70,7 @@ var restSpecs = []spec{
 			c := at(0, session.Key(i)*0x0101010101010101, []shared.Identity{e1, e2, e2}[i%3])
 			s.claim(s.a, 0, c, binding(c, idA), true)
 		}
-		for _, parts := range []int{1, 7, 5000} {
+		for _, parts := range []int{1, 7, 100} {
 			s.count(s.b, 1, parts, map[shared.Identity]int{e1: 20, e2: 40})
 		}
 	}},

@@ -69,6 +69,10 @@ var claimSpecs = []spec{
 		s.claim(s.a, 0, first, binding(first, idA), true)
 		s.claim(s.b, idle+Grace, second, binding(second, idB), true)
 	}},
+}
+
+// fullSpecs use up the store's memory.
+var fullSpecs = []spec{
 	{"a full store takes no new session, and renews those that it has", func(t *testing.T, s *store) {
 		first, second := at(0, user, e1), at(10, user, e2)
 		s.claim(s.a, 0, first, binding(first, idA), true)
