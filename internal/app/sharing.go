@@ -159,12 +159,33 @@ func (s *sharing) run(ctx context.Context) {
 	var counting sync.WaitGroup
 	counting.Go(func() { s.each(ctx, s.o.Interval, nil, func() { s.store.Count(s.p.clock.instant()) }) })
 	counting.Go(func() { s.each(ctx, markInterval, s.fresh, s.lookAtDrains) })
-	s.each(ctx, s.o.Interval, nil, func() {
-		s.store.Flush(s.p.clock.instant())
-		s.said.look(s)
-	})
+	s.flush(ctx)
 	counting.Wait()
 	s.store.Flush(s.p.clock.instant())
+}
+
+// flush sends renewals at every interval, until ctx ends. While the store is to be told all sessions it does not wait for the interval, but goes on for
+// half of the time: the store has the other half for requests, and is asked the less the more it has to do.
+func (s *sharing) flush(ctx context.Context) {
+	const shortest = 5 * time.Millisecond
+	timer := time.NewTimer(s.o.Interval)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		began := time.Now()
+		s.store.Flush(s.p.clock.instant())
+		took := time.Since(began)
+		s.said.look(s)
+		pause := s.o.Interval - took
+		if st := s.store.Status(); st.Telling && !st.Down {
+			pause = min(pause, took)
+		}
+		timer.Reset(max(pause, shortest))
+	}
 }
 
 // each calls f at every interval and for every nudge, until ctx ends.
