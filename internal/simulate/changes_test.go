@@ -131,7 +131,8 @@ func (s *sim) operate(g *gateway, u int32) {
 	if r == 0 || !g.knows[r].listed {
 		return
 	}
-	s.rules.asked[u]++ // it may have learnt of a session whose first request waits still
+	g.sessions[u].untold = true // from before the store is asked: a renewal may be faster than the answer
+	s.rules.asked[u]++          // it may have learnt of a session whose first request waits still
 	_, err := g.engine.MoveSession(serviceName, userNames[u], addresses[slotOf(r)], g.clock())
 	if err == nil && !g.dead {
 		m := &g.sessions[u]
