@@ -43,8 +43,8 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 7, "rounds; within a round, what is compared takes turns")
 	flag.IntVar(&o.seconds, "seconds", 3, "length of a run in seconds; half a second before it is not counted")
 	flag.Float64Var(&o.rate, "rate", 1000, "requests per second: so few that the machine is idle for some of the time")
-	flag.IntVar(&o.many, "sessions", 500_000, "sessions of the three gateways together; 0 leaves that out")
-	flag.Float64Var(&o.fill, "fill", 9000, "requests per second with which these are made")
+	flag.IntVar(&o.many, "sessions", 300_000, "sessions of the three gateways together; 0 leaves that out")
+	flag.Float64Var(&o.fill, "fill", 6000, "requests per second with which these are made")
 	flag.StringVar(&o.out, "out", "bench/results/sharing.md", "file for the report, from the repository's root; empty: print only")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -78,6 +78,7 @@ func run(ctx context.Context, o options) error {
 	fmt.Fprintf(&report, "# Sessions shared in a Redis, %s\n\n", time.Now().UTC().Format("2006-01-02"))
 	for _, part := range []func(context.Context, *strings.Builder) error{b.cost, b.outages, b.crowd} {
 		if err := part(ctx, &report); err != nil {
+			fmt.Printf("\n%s", report.String()) // what was measured before
 			return err
 		}
 	}

@@ -75,6 +75,9 @@ func (b *bench) outages(ctx context.Context, report *strings.Builder) error {
 		if err := g.awaitWhole(ctx); err != nil {
 			return err
 		}
+		if _, err := b.load(g, nil, b.mix(), func() {}); err != nil { // or what comes first in a round would be what was idle before
+			return err
+		}
 		for i, phase := range phases {
 			var failed error
 			m, err := b.load(g, nil, b.mix(), func() { failed = phase.does() })

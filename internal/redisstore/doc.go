@@ -30,8 +30,8 @@
 //
 // # What is bounded
 //
-// A call waits for Options.Timeout at most, whatever the connection does: the client's own waits (for a place in its ring, for another's
-// attempt to connect) happen in a goroutine that the caller leaves behind, of which there are 1,088 at most; over it calls fail at once. While
+// A call waits for Options.Timeout at most, and up to a sixteenth less, since calls that begin at about the same time share a timer. That holds
+// whatever the connection does: the client's own waits (for a place in its ring, for another's attempt to connect) happen in a goroutine that the caller leaves behind, of which there are 1,088 at most; over it calls fail at once. While
 // there is no connection calls fail at once too. To each server there is one connection with a pipeline of 1,024 commands; one that a
 // server does not answer for two seconds is closed. News that come faster than they are taken are dropped over 4,096, and counted: a
 // gateway that did not hear is corrected at its next renewal. When the store's clock could not be read three times in a row, or the server
