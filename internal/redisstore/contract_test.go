@@ -102,8 +102,8 @@ func TestContractOnOneServer(t *testing.T) {
 	})
 }
 
-// Not on Valkey: the servers of its cluster lose some of what they tell each other to publish, a few of a thousand, which news may be, but which
-// tests could not tell from a fault.
+// Not on Valkey: the servers of its cluster lose a few of a thousand messages among them (a plain subscriber at one hears fewer than at another).
+// News may be lost; but a test could not tell that from a fault.
 func TestContractOnACluster(t *testing.T) {
 	t.Parallel()
 	c := redistest.StartCluster(t, redistest.Redis, 3)
