@@ -91,7 +91,8 @@ func Start(t testing.TB, config string) *Envoy {
 		config += "\nadmin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}\n"
 	}
 	cmd := exec.Command(Binary(t), "-c", write(t, config),
-		"--admin-address-path", admin, "--concurrency", "2", "--disable-hot-restart")
+		"--admin-address-path", admin, "--concurrency", "2", "--disable-hot-restart",
+		"--file-flush-interval-msec", "100") // of the access log: 10 s by default
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // signals to the test's terminal are not for it
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
