@@ -134,6 +134,23 @@ func TestTheRulesAllowAndRefuse(t *testing.T) {
 			0 1.0 1.1 room-a new
 			killed room-a 1.2
 			0 4.9 5.0 room-a existing`, refused},
+		{"a call begins the session, and moves it while it is under way, for the replica dies", `
+			2 1.0 2.0 room-b new
+			0 1.1 1.4 room-a existing
+			killed room-a 1.5
+			1 2.1 2.2 room-b existing`, allowed},
+		{"not where the replica died before", `
+			killed room-a 0.9
+			2 1.0 2.0 room-b new
+			0 1.1 1.4 room-a existing`, refused},
+		{"nor where another one died", `
+			2 1.0 2.0 room-b new
+			0 1.1 1.4 room-a existing
+			killed room-c 1.5`, refused},
+		{"nor when the call is over", `
+			0 1.1 1.4 room-a existing
+			killed room-a 1.5
+			2 1.6 2.0 room-b new`, refused},
 		{"a call that failed may have begun the session", `
 			0 1.0 1.1 failed
 			1 1.2 1.3 room-a existing`, allowed},

@@ -88,7 +88,7 @@ func (h *history) agreed(r register, c *call) judged {
 	case r.owner == "" || ended && c.replica != r.owner:
 		// The first claim may have chosen a replica that was dead, and another call may have moved the session on. One of which its gateway heard
 		// nothing may have chosen a replica that died before the gateway used another one.
-		if c.session == "existing" && !(r.split && h.died(c.replica, r.latest)) || c.session == "moved" && !h.anyDead(c) {
+		if c.session == "existing" && !(r.split && h.died(c.replica, r.latest)) && !h.begunElsewhere(c) || c.session == "moved" && !h.anyDead(c) {
 			return refuse("it was told %q of a session that had not begun", c.session)
 		}
 	case c.replica == r.owner:
@@ -102,7 +102,7 @@ func (h *history) agreed(r register, c *call) judged {
 			return refuse("it was told %q of a session that was there", c.session)
 		}
 	case h.dead(r.owner, c):
-		if c.session == "existing" || c.session == "new" && sure {
+		if c.session == "existing" || c.session == "new" && sure && !h.movedOn(c, r.owner) {
 			return refuse("it was told %q when the session had to move", c.session)
 		}
 	case sure:
@@ -124,6 +124,19 @@ func (h *history) agreed(r register, c *call) judged {
 func (h *history) died(replica string, by time.Duration) bool {
 	at, died := h.deaths[replica]
 	return died && at <= by
+}
+
+// movedOn reports whether a call may have begun the session on a replica, and moved it from there: that was killed while the call was under way.
+func (h *history) movedOn(c *call, from string) bool {
+	at, died := h.deaths[from]
+	return c.session == "new" && c.replica != from && died && c.start <= at && at <= c.end
+}
+
+// begunElsewhere reports whether another call of the user, at the same time, may have begun the session where this one was answered, and moved it on.
+func (h *history) begunElsewhere(c *call) bool {
+	return slices.ContainsFunc(h.calls, func(other *call) bool {
+		return other.user == c.user && other.start <= c.end && c.start <= other.end && h.movedOn(other, c.replica)
+	})
 }
 
 // left is the register when its owner gives the session up by a call, and not because the session had ended.
