@@ -1,11 +1,14 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/remora-proxy/remora/internal/session/shared"
 )
@@ -13,11 +16,18 @@ import (
 // maxUntold bounds how many drain marks wait for the store, which keeps as many.
 const maxUntold = 4096
 
+const (
+	// markInterval is the time between two looks at what operators have drained at other gateways, where no news bring it earlier.
+	markInterval = time.Second
+	// lookPause is the least time between two looks: however many news there are, they do not keep the store busy.
+	lookPause = 100 * time.Millisecond
+)
+
 // drains are the operators' marks. The store has them, for all gateways; those that it could not be told yet are kept here.
 type drains struct {
 	mu     sync.Mutex
 	untold map[[2]string]bool // by address and incarnation: whether they are set or taken back
-	again  bool               // the store may have lost them: it is told all
+	again  atomic.Bool        // the store may have lost them: it is told all. remote.Epoch sets it, which waits for no lock
 }
 
 // drain tells the other gateways what an operator has drained here. The error says why they have not heard of it yet.
@@ -90,30 +100,50 @@ func (s *sharing) lookAtDrains() {
 	d := &s.drains
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.again {
+	before := s.remote.epoch.Load() // before `again`, which is set before there is another epoch
+	if d.again.Swap(false) {
 		for _, mark := range s.p.engine.Drained() {
-			if _, known := d.untold[mark]; !known && len(d.untold) < maxUntold {
-				d.add(mark, true)
+			if _, known := d.untold[mark]; known {
+				continue
 			}
+			if len(d.untold) >= maxUntold {
+				d.again.Store(true) // the rest, with the next look
+				break
+			}
+			d.add(mark, true)
 		}
 	}
 	if s.tellDrains() != nil {
 		return
 	}
-	d.again = false
 	marks, err := s.outside.Drained(s.p.engine.DrainedHere())
 	if err != nil {
 		return
 	}
-	// A store that was emptied just now has none. When Flush finds so too, all are told again.
-	if epoch, err := s.outside.Epoch(s.p.clock.instant()); err == nil && epoch == s.remote.epoch.Load() {
+	// A store that was emptied just now has none, or not all: its marks count only if it was the same one from before it was told until after it was
+	// asked. When it was not, Flush finds so too, and the next look tells all of them first.
+	epoch, err := s.outside.Epoch(s.p.clock.instant())
+	if err == nil && epoch == before && s.remote.epoch.Load() == before && !d.again.Load() {
 		s.mark(marks)
 	}
 }
 
-// tellDrainsAgain says that the store may have lost the marks.
-func (s *sharing) tellDrainsAgain() {
-	s.drains.mu.Lock()
-	defer s.drains.mu.Unlock()
-	s.drains.again = true
+// watchDrains looks at the drains at every markInterval, and when there are news of them, until ctx ends.
+func (s *sharing) watchDrains(ctx context.Context) {
+	ticker := time.NewTicker(markInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		case <-s.fresh:
+		}
+		s.lookAtDrains()
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(lookPause):
+		}
+	}
 }

@@ -18,7 +18,7 @@ type remote struct {
 	s        *sharing
 	agreed   atomic.Bool
 	full     atomic.Int64  // session.Instant of the last call for which the store had no memory
-	epoch    atomic.Uint64 // the last one
+	epoch    atomic.Uint64 // the last one; Epoch's, which one goroutine calls
 	empty    time.Time     // since when the store was seen without a hash key; zero: it was not. Epoch's
 	calls    *prometheus.HistogramVec
 	failures *prometheus.CounterVec
@@ -138,9 +138,10 @@ func (r *remote) Epoch(now session.Instant) (epoch uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if before := r.epoch.Swap(epoch); before != 0 && before != epoch {
-		r.s.tellDrainsAgain()
+	if before := r.epoch.Load(); before != 0 && before != epoch {
+		r.s.drains.again.Store(true) // first: who sees the new epoch is to see that the store may have lost the marks
 	}
+	r.epoch.Store(epoch)
 	return epoch, nil
 }
 

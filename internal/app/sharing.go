@@ -30,14 +30,23 @@ const (
 	comparePatience = 10 * time.Second
 	// countParts is how many parts the sessions are counted in. Each is a round trip at least; with fewer, one of ten million sessions would take long.
 	countParts = 256
-	// markInterval is the time between two looks at what operators have drained at other gateways, where no news bring it earlier.
-	markInterval = time.Second
 	// yieldFor is for how long a gateway that began alone leaves it to the others to tell an empty store the hash key: they have sessions that are
 	// hashed with theirs.
 	yieldFor = 5 * time.Second
 	// fullFor is for how long the store counts as full after it has refused a session: it is asked only when one begins.
 	fullFor = 10 * time.Second
 )
+
+// outside is what is asked of the store outside: a redisstore.Store.
+type outside interface {
+	shared.Remote
+	HashKey(ctx context.Context, key [16]byte, configured, propose bool) ([16]byte, error)
+	Drained(known [][2]string) ([][2]string, error)
+	Conflict() error
+	Name() string
+	Lost() uint64
+	Close()
+}
 
 // sharing is the program's part in sessions that several gateways share.
 type sharing struct {
@@ -47,7 +56,7 @@ type sharing struct {
 	gateway uint32         // this one's number
 	remote  *remote
 	store   *shared.Store
-	outside *redisstore.Store
+	outside outside
 	drains  drains
 	said    storeLog
 	fresh   chan struct{} // has a token when there are news of drains
@@ -70,18 +79,19 @@ func (p *program) share(table *session.Table) *sharing {
 
 // join finds the other gateways; an engine is there. It is no error that the store does not answer, which is for it to do at any time; but one
 // that does not let this gateway in, or that others use with another hash key, is a mistake that somebody has to mend.
-func (s *sharing) join(ctx context.Context) (err error) {
+func (s *sharing) join(ctx context.Context) error {
 	if s == nil {
 		return nil
 	}
 	s.store.Resolve(s.p.engine)
-	s.outside, err = redisstore.Open(redisstore.Options{
+	opened, err := redisstore.Open(redisstore.Options{
 		URL: s.o.URL, Prefix: s.o.Prefix, Timeout: s.o.Timeout, Grace: shared.Grace(s.o.Interval), ID: s.gateway,
 		Deliver: s.hear, Log: s.p.log, Now: s.p.clock.now,
 	})
 	if err != nil {
 		return fmt.Errorf("--store: %w", err)
 	}
+	s.outside = opened
 	s.p.metrics.MustRegister(s.remote.calls, s.remote.failures, &storeCollector{s})
 	ctx, cancel := context.WithTimeout(ctx, storePatience)
 	defer cancel()
@@ -157,8 +167,8 @@ func (s *sharing) run(ctx context.Context) {
 		return
 	}
 	var counting sync.WaitGroup
-	counting.Go(func() { s.each(ctx, s.o.Interval, nil, func() { s.store.Count(s.p.clock.instant()) }) })
-	counting.Go(func() { s.each(ctx, markInterval, s.fresh, s.lookAtDrains) })
+	counting.Go(func() { s.count(ctx) })
+	counting.Go(func() { s.watchDrains(ctx) })
 	s.flush(ctx)
 	counting.Wait()
 	s.store.Flush(s.p.clock.instant())
@@ -188,18 +198,17 @@ func (s *sharing) flush(ctx context.Context) {
 	}
 }
 
-// each calls f at every interval and for every nudge, until ctx ends.
-func (s *sharing) each(ctx context.Context, interval time.Duration, nudges <-chan struct{}, f func()) {
-	ticker := time.NewTicker(interval)
+// count counts, where it is this gateway that does, at every interval until ctx ends.
+func (s *sharing) count(ctx context.Context) {
+	ticker := time.NewTicker(s.o.Interval)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-		case <-nudges:
+			s.store.Count(s.p.clock.instant())
 		}
-		f()
 	}
 }
 
