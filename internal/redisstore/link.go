@@ -18,9 +18,7 @@ func (s *Store) run() {
 		if used {
 			wait = 0
 		}
-		if known := s.setProblem(err); s.ctx.Err() == nil && !known {
-			s.options.Log.Warn("the store cannot be used; trying again", "store", s.location.name, "error", err)
-		}
+		s.fails(err)
 		wait = min(2*wait+50*time.Millisecond, 2*time.Second)
 		s.pause(wait/2 + rand.N(wait/2))
 	}
@@ -42,7 +40,7 @@ func (s *Store) use() (used bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	o.ClientName = "remora"
+	o.ClientName, o.ClientSetInfo = "remora", rueidis.DisableClientSetInfo
 	o.DisableCache, o.DisableRetry, o.AlwaysPipelining = true, true, true
 	o.PipelineMultiplex = -1 // one connection to each server: what comes later is answered later
 	o.ReadBufferEachConn, o.WriteBufferEachConn = 64<<10, 64<<10
@@ -58,13 +56,14 @@ func (s *Store) use() (used bool, err error) {
 	if err != nil {
 		return false, s.refusal(err)
 	}
-	s.link.Store(&link{client})
+	l := &link{client: client}
+	s.link.Store(l)
 	defer s.link.Store(nil)
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
-	s.done.Go(func() { s.listen(ctx, client) })
+	s.done.Go(func() { s.listen(ctx, l) })
 	s.done.Go(func() { s.warnOfEviction(client) }) // also of replicas, which may be gone
-	return true, s.watch(client)
+	return s.watch(l)
 }
 
 // warnOfEviction says so where a server throws keys away when its memory is used up: a bucket of sessions at a time.
@@ -82,32 +81,46 @@ func (s *Store) warnOfEviction(client rueidis.Client) {
 }
 
 // watch reads the store's clock and makes sure of what was agreed on, again and again. It returns when the server refuses that (the password was
-// changed, it has become a replica), or has not answered for several times: an address may lead to another server now.
-func (s *Store) watch(client rueidis.Client) error {
+// changed, it has become a replica), or has not answered for several times: an address may lead to another server now. Only where both succeeded
+// once were the connections of use: who refuses at once is not to be asked again at once.
+func (s *Store) watch(l *link) (used bool, err error) {
 	missed := 0
 	for s.ctx.Err() == nil {
-		err := s.measure(client)
+		err := s.measure(l.client)
 		if err == nil {
-			err = s.reassert(client, patience)
+			err = s.reassert(l.client, patience)
 		}
 		missed++
 		var refused *rueidis.RedisError
-		if err == nil {
+		switch {
+		case err == nil:
+			used, missed = true, 0
+			s.found(func() { l.whole = true })
+		case deniesWrites(err):
 			missed = 0
-		} else if errors.As(err, &refused) || missed == maxBeatsMissed {
-			return err
+			s.found(func() { l.whole = false })
+			s.fails(err)
+		case errors.As(err, &refused) || missed == maxBeatsMissed:
+			return used, err
 		}
 		s.pause(beat)
 	}
-	return s.ctx.Err()
+	return used, s.ctx.Err()
+}
+
+// fails says why the store cannot be used.
+func (s *Store) fails(err error) {
+	if known := s.setProblem(err); s.ctx.Err() == nil && !known {
+		s.options.Log.Warn("the store cannot be used; trying again", "store", s.location.name, "error", err)
+	}
 }
 
 // listen hears news until ctx ends. After an interruption it subscribes anew; what was said meanwhile is lost.
-func (s *Store) listen(ctx context.Context, client rueidis.Client) {
+func (s *Store) listen(ctx context.Context, l *link) {
 	for ctx.Err() == nil {
 		var news newsReader
-		heard := rueidis.WithOnSubscriptionHook(ctx, func(rueidis.PubSubSubscription) { s.reached() })
-		err := client.Receive(heard, client.B().Subscribe().Channel(s.key("news")).Build(), func(m rueidis.PubSubMessage) {
+		heard := rueidis.WithOnSubscriptionHook(ctx, func(rueidis.PubSubSubscription) { s.found(func() { l.heard = true }) })
+		err := l.client.Receive(heard, l.client.B().Subscribe().Channel(s.key("news")).Build(), func(m rueidis.PubSubMessage) {
 			n, whole, err := news.read([]byte(m.Message))
 			if err != nil || !whole {
 				return
@@ -118,6 +131,7 @@ func (s *Store) listen(ctx context.Context, client rueidis.Client) {
 				s.lost.Add(1)
 			}
 		})
+		s.found(func() { l.heard = false })
 		if ctx.Err() == nil {
 			if err = s.refusal(err); errors.Is(err, ErrRefused) && !s.setProblem(err) {
 				s.options.Log.Warn("the store's news cannot be heard", "store", s.location.name, "error", err)
@@ -128,13 +142,18 @@ func (s *Store) listen(ctx context.Context, client rueidis.Client) {
 	}
 }
 
-// reached says that the store is reached, and news are heard.
-func (s *Store) reached() {
-	if known := s.setProblem(nil); !known {
-		s.options.Log.Info("the store is reached", "store", s.location.name)
-	}
+// found takes what has become of the connections in use, and says when the store is reached: it does what it is asked, and news are heard.
+func (s *Store) found(change func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	change()
+	l := s.link.Load()
+	if l == nil || !l.whole || !l.heard { // or these are not in use any more
+		return
+	}
+	if known := s.setProblemLocked(nil); !known {
+		s.options.Log.Info("the store is reached", "store", s.location.name)
+	}
 	select {
 	case <-s.ready:
 	default:

@@ -35,3 +35,13 @@ func (s *Store) refusal(err error) error {
 	}
 	return err
 }
+
+// denials are what the errors begin with of a server that is the right one, and takes no writes at present: it cannot write its own files, or has
+// fewer replicas than min-replicas-to-write says.
+var denials = []string{"MISCONF", "NOREPLICAS"}
+
+// deniesWrites reports whether err is such an error. Other connections would not help.
+func deniesWrites(err error) bool {
+	var said *rueidis.RedisError
+	return errors.As(err, &said) && slices.ContainsFunc(denials, func(p string) bool { return strings.HasPrefix(said.Error(), p) })
+}

@@ -94,7 +94,8 @@ func decodePut(answer string, offset session.Instant) (b shared.Binding, made bo
 }
 
 // Renew is Remote's: a round trip for each 64 scripts, of which each renews up to 64 sessions whose buckets are in one slot. Each may take as
-// long as a call. The error ErrFull comes with the bindings.
+// long as a call. An error comes with the bindings of the scripts that did not fail, unless all did: buckets, and a cluster's servers, fail each by
+// itself.
 func (s *Store) Renew(now session.Instant, cs []shared.Claim) ([]shared.Binding, error) {
 	order := make([]uint32, len(cs)) // by bucket, and as they came
 	for i := range order {
@@ -111,12 +112,17 @@ func (s *Store) Renew(now session.Instant, cs []shared.Claim) ([]shared.Binding,
 		r.add(head, order[:n])
 		order = order[n:]
 		if len(r.batch) == scriptsPerCall || len(order) == 0 {
-			if err := r.send(); err != nil {
-				return nil, err
+			if !r.send() {
+				break // nothing answers: what is left would wait as long
 			}
 		}
 	}
-	if r.full {
+	switch {
+	case r.err != nil && !r.some:
+		return nil, r.err
+	case r.err != nil:
+		return r.bindings, r.err
+	case r.full:
 		return r.bindings, shared.ErrFull
 	}
 	return r.bindings, nil
@@ -129,6 +135,8 @@ type renewal struct {
 	offset   session.Instant
 	bindings []shared.Binding
 	full     bool
+	some     bool  // scripts have succeeded
+	err      error // why the first of the others failed
 
 	batch [][]uint32 // the claims of each script that is to be run
 	calls []call
@@ -152,36 +160,44 @@ func (r *renewal) add(head []string, indices []uint32) {
 	r.batch, r.calls = append(r.batch, indices), append(r.calls, next)
 }
 
-// send runs the scripts, in one round trip.
-func (r *renewal) send() error {
+// send runs the scripts, in one round trip. It reports whether any has succeeded.
+func (r *renewal) send() (some bool) {
 	calls := r.calls // a call that has timed out may still read them
-	answers, err := do(r.store, func(ctx context.Context, client rueidis.Client) ([][]string, error) {
-		answers := make([][]string, 0, len(calls))
-		for _, result := range r.store.scripts.put.run(ctx, client, calls) {
-			values, err := result.AsStrSlice()
-			if err != nil {
-				return nil, err
-			}
-			answers = append(answers, values)
-		}
-		return answers, nil
+	results, err := do(r.store, func(ctx context.Context, client rueidis.Client) ([]rueidis.RedisResult, error) {
+		return r.store.scripts.put.run(ctx, client, calls), nil
 	})
+	if err != nil {
+		r.err = cmp.Or(r.err, err)
+		return false
+	}
+	for script, indices := range r.batch {
+		if err := r.take(results[script], indices); err != nil {
+			r.err = cmp.Or(r.err, r.store.explain(err, r.store.options.Timeout))
+		} else {
+			some = true
+		}
+	}
+	r.some = r.some || some
+	r.batch, r.calls = nil, nil
+	return some
+}
+
+// take takes what a script has answered for claims.
+func (r *renewal) take(result rueidis.RedisResult, indices []uint32) error {
+	answers, err := result.AsStrSlice()
 	if err != nil {
 		return err
 	}
-	for script, indices := range r.batch {
-		if len(answers[script]) != len(indices) {
-			return r.store.explain(errShort, 0)
-		}
-		for j, i := range indices {
-			if answers[script][j] == "" {
-				r.full = true
-			} else if r.bindings[i], _, err = decodePut(answers[script][j], r.offset); err != nil {
-				return r.store.explain(err, 0)
-			}
+	if len(answers) != len(indices) {
+		return errShort
+	}
+	for j, i := range indices {
+		if answers[j] == "" {
+			r.full = true
+		} else if r.bindings[i], _, err = decodePut(answers[j], r.offset); err != nil {
+			return err
 		}
 	}
-	r.batch, r.calls = nil, nil
 	return nil
 }
 

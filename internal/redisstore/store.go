@@ -97,7 +97,11 @@ type Store struct {
 }
 
 // link is the connections to the store, from when they are made until they are given up as a whole.
-type link struct{ client rueidis.Client }
+type link struct {
+	client rueidis.Client
+	whole  bool // the last beat that was answered was not refused; Store.mu's
+	heard  bool // news are; Store.mu's
+}
 
 // ErrUnreachable is why calls fail at once: the store has not been reached yet, or is connected to anew.
 var ErrUnreachable = errors.New("the store is not reached")
@@ -199,6 +203,11 @@ func (s *Store) Ready(ctx context.Context) error {
 func (s *Store) setProblem(err error) (known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.setProblemLocked(err)
+}
+
+// setProblemLocked is setProblem for those who have the lock.
+func (s *Store) setProblemLocked(err error) (known bool) {
 	if err == nil || s.problem == nil {
 		known = err == nil && s.problem == nil
 	} else {

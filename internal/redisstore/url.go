@@ -156,12 +156,12 @@ func (l *location) readHosts(authority, path string) error {
 		l.hosts = []string{"/" + path}
 		return nil
 	}
-	port := "6379"
+	usual := "6379"
 	if l.kind == sentinel {
-		port = "26379"
+		usual = "26379"
 	}
 	for text := range strings.SplitSeq(authority, ",") {
-		host := text
+		host, port := text, usual
 		if h, p, err := net.SplitHostPort(text); err == nil {
 			if n, err := strconv.ParseUint(p, 10, 16); err != nil || n == 0 {
 				return fmt.Errorf("the port %q of %q is not a number from 1 to 65535", p, text)

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -106,6 +107,20 @@ func TestURLs(t *testing.T) {
 		}
 		if s != nil {
 			s.Close()
+		}
+	}
+}
+
+func TestAHostWithoutAPortHasTheUsualOne(t *testing.T) {
+	t.Parallel()
+	for url, want := range map[string][]string{
+		"redis://a": {"a:6379"},
+		"redis-cluster://a:7000,b,c:7001,[::1],d": {"a:7000", "b:6379", "c:7001", "[::1]:6379", "d:6379"},
+		"redis-sentinel://a:7000,b,c:7001,d/main": {"a:7000", "b:26379", "c:7001", "d:26379"},
+		"rediss-cluster://[::1]:7000,[::2],[::3]": {"[::1]:7000", "[::2]:6379", "[::3]:6379"},
+	} {
+		if got, err := redisstore.HostsOf(url); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: the hosts are %q, %v; want %q", url, got, err, want)
 		}
 	}
 }

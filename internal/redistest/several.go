@@ -193,25 +193,56 @@ func (s *Sentinel) URL() string {
 
 // MoveSlot moves the slot of a key, with all keys in it, from the server that has it to another one.
 func (c *Cluster) MoveSlot(key string) {
+	c.Servers[0].t.Helper()
+	move := c.BeginMove(key)
+	move.Keys(1000)
+	move.End()
+}
+
+// SlotMove is a slot that moves from one server to another. Until it ends, clients are sent from the former server to the new one for each key that the
+// former one does not have.
+type SlotMove struct {
+	c        *Cluster
+	slot     string
+	from, to *Server
+}
+
+// BeginMove begins to move the slot of a key from the server that has it to another one.
+func (c *Cluster) BeginMove(key string) *SlotMove {
 	t := c.Servers[0].t
 	t.Helper()
-	slot := c.Servers[0].Do("CLUSTER", "KEYSLOT", key)
+	m := &SlotMove{c: c, slot: c.Servers[0].Do("CLUSTER", "KEYSLOT", key)}
 	for i, from := range c.Servers {
 		if _, err := from.Try("EXISTS", key); err != nil { // MOVED
 			continue
 		}
-		to := c.Servers[(i+1)%len(c.Servers)]
-		fromID, toID := from.Do("CLUSTER", "MYID"), to.Do("CLUSTER", "MYID")
-		to.Do("CLUSTER", "SETSLOT", slot, "IMPORTING", fromID)
-		from.Do("CLUSTER", "SETSLOT", slot, "MIGRATING", toID)
-		if keys := from.Do("CLUSTER", "GETKEYSINSLOT", slot, "1000"); keys != "" {
-			host, port, _ := net.SplitHostPort(to.Addr)
-			from.Do(append([]string{"MIGRATE", host, port, "", "0", "60000", "KEYS"}, strings.Split(keys, "\n")...)...)
-		}
-		for _, s := range append([]*Server{to, from}, c.Servers...) {
-			s.Do("CLUSTER", "SETSLOT", slot, "NODE", toID)
-		}
-		return
+		m.from, m.to = from, c.Servers[(i+1)%len(c.Servers)]
+		m.to.Do("CLUSTER", "SETSLOT", m.slot, "IMPORTING", m.from.Do("CLUSTER", "MYID"))
+		m.from.Do("CLUSTER", "SETSLOT", m.slot, "MIGRATING", m.to.Do("CLUSTER", "MYID"))
+		return m
 	}
 	t.Fatalf("no server has the slot of %s", key)
+	return nil
+}
+
+// Keys moves so many of the slot's keys, or all if there are no more, and returns those that it moved.
+func (m *SlotMove) Keys(most int) []string {
+	m.from.t.Helper()
+	text := m.from.Do("CLUSTER", "GETKEYSINSLOT", m.slot, strconv.Itoa(most))
+	if text == "" {
+		return nil
+	}
+	keys := strings.Split(text, "\n")
+	host, port, _ := net.SplitHostPort(m.to.Addr)
+	m.from.Do(append([]string{"MIGRATE", host, port, "", "0", "60000", "KEYS"}, keys...)...)
+	return keys
+}
+
+// End gives the slot to its new server.
+func (m *SlotMove) End() {
+	m.from.t.Helper()
+	id := m.to.Do("CLUSTER", "MYID")
+	for _, s := range append([]*Server{m.to, m.from}, m.c.Servers...) {
+		s.Do("CLUSTER", "SETSLOT", m.slot, "NODE", id)
+	}
 }

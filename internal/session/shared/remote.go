@@ -55,7 +55,8 @@ type Remote interface {
 	//   - the owner is c.From (not 0): c.Owner is the owner now, as with Move;
 	//   - another owner: the one that was claimed first stays or becomes the owner, the stored one where both are equal. The other
 	//     gateways are told of a change.
-	// Where a session could not be stored because the memory is used up, its binding is zero, and the error is ErrFull.
+	// Where a session could not be stored because the memory is used up, its binding is zero, and the error is ErrFull. Where some could not be
+	// renewed for another reason their bindings are zero and the error says why.
 	Renew(now session.Instant, cs []Claim) ([]Binding, error)
 	// Delete ends a session, reports whether a live one was there, and tells the other gateways.
 	Delete(now session.Instant, k session.Key) (bool, error)
