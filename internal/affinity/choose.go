@@ -2,6 +2,7 @@ package affinity
 
 import (
 	"math/bits"
+	"slices"
 
 	"github.com/dchest/siphash"
 
@@ -47,7 +48,8 @@ func (e *Engine) holding(v *view, ds []route.Destination, first *Service, req *r
 	return nil
 }
 
-// holdingElsewhere is holding for the sessions of other gateways. The shared store is asked once for all destinations.
+// holdingElsewhere is holding for the sessions of other gateways. The shared store is asked once for all destinations. A session on an endpoint that this
+// gateway does not know counts: to bind it waits for that.
 func (e *Engine) holdingElsewhere(v *view, ds []route.Destination, first *Service, req *route.Request, now session.Instant) *Service {
 	services := []*Service{first}
 	for i := range ds {
@@ -63,7 +65,11 @@ func (e *Engine) holdingElsewhere(v *view, ds []route.Destination, first *Servic
 		}
 	}
 	for i, live := range e.shared.Locate(keys, now) {
-		if live && e.hasSession(asked[i], req, true, now) {
+		if !live {
+			continue
+		}
+		holds := e.hasSession(asked[i], req, true, now)
+		if _, known := e.store.Peek(keys[i], now, asked[i].IdleTimeout); holds || !known {
 			return asked[i]
 		}
 	}
@@ -148,6 +154,11 @@ func (s *Service) place(store session.Store, key uint64, l *limits, bound float6
 // placeable are the states in which an endpoint may take a new session, each only when no endpoint is in one before it: a proxy may
 // know one that is warming already, and one that is unhealthy may be back, which only a request finds out.
 var placeable = [...]EndpointState{Ready, Warming, Unhealthy}
+
+// placeable reports whether the endpoint may take a new session, where there is no better one.
+func (ep *Endpoint) placeable(now session.Instant) bool {
+	return slices.Contains(placeable[:], ep.State(now))
+}
 
 // candidates lists the endpoints that may take a new session, and where they stand in s.endpoints.
 func (s *Service) candidates(cs []placement.Candidate, at []int, store session.Store, l *limits, now session.Instant) ([]placement.Candidate, []int) {

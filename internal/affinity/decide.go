@@ -102,15 +102,11 @@ func (e *Engine) claim(dec *Decision, p Patience, now session.Instant) {
 			}
 			owner, outcome := r.store.Bind(dec.key, ep.id, now, svc.IdleTimeout)
 			switch outcome {
-			case session.Bound:
-				e.told.drop(dec.key)
-				e.trails.drop(dec.key)
-				dec.Endpoint, dec.Session, dec.held = ep, SessionNew, true
-				return
-			case session.Rebound: // its endpoint is one that only other gateways know
-				e.trails.drop(dec.key)
-				dec.Endpoint, dec.Session, dec.held = ep, SessionMoved, true
-				return
+			case session.Bound, session.Rebound: // Rebound: its endpoint is one that only other gateways know
+				if e.begin(dec, ep, outcome, r, p, now) {
+					return
+				}
+				continue
 			case session.Full:
 				dec.Endpoint, dec.Session = ep, SessionNone
 				svc.stats.full.Add(1)
@@ -127,6 +123,23 @@ func (e *Engine) claim(dec *Decision, p Patience, now session.Instant) {
 	if dec.Problem.IsZero() {
 		dec.Problem = noEndpoint(svc, &dec.limits) // others kept changing the session: the client may try again
 	}
+}
+
+// begin decides for the endpoint of a session that has just been bound to it. It reports false when the caller has to begin again. While the shared store was
+// asked, which may have taken a second, the endpoint may have been drained, or have gone: then the session moves on.
+func (e *Engine) begin(dec *Decision, ep *Endpoint, outcome session.Outcome, r reach, p Patience, now session.Instant) bool {
+	dec.Endpoint, dec.Session, dec.held = ep, SessionMoved, true
+	if outcome == session.Bound {
+		e.told.drop(dec.key)
+		dec.Session = SessionNew
+	}
+	e.trails.drop(dec.key)
+	if !r.asks || ep.placeable(now) {
+		return true
+	}
+	e.unsaid(dec.Service, dec.key, ep.id, dec.Session, now)
+	dec.Endpoint = nil
+	return e.rebind(dec, ep.id, p, now)
 }
 
 // stay decides for the endpoint with the id, to which the held session dec.key is bound, or for a detour. It reports false when

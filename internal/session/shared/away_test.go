@@ -171,7 +171,7 @@ func TestTheStoreIsAway(t *testing.T) {
 				g.way.cut = false
 			}
 			a.way.mute = true // all but renewals is answered
-			r.pass(time.Second)
+			r.pass(2 * interval)
 			a.want(k, 1, 1, session.Bound)
 			b.want(k, 2, 1, session.Existing)
 			a.way.mute = false

@@ -12,6 +12,7 @@ import (
 type census struct {
 	others atomic.Pointer[map[session.EndpointID]int] // as of the last Totals
 	total  atomic.Int64
+	heard  atomic.Int64 // session.Instant of those Totals
 	pass   pass
 }
 
@@ -19,8 +20,12 @@ type census struct {
 type pass struct {
 	parts   int // in which the store is walked
 	next    int
+	tries   int // to count the next part
 	counted map[Identity]int
 }
+
+// lastTry is how often it is tried to count a part. One that cannot be counted (a bucket of somebody else's) is left out.
+const lastTry = 3
 
 // A walk takes leastWalk, or as long as the store needs to count all sessions with some hundredths of its time: sessionsASecond. It asks the
 // store some thousand times however few there are, which is why it is not faster.
@@ -39,7 +44,7 @@ func (s *Store) Count(now session.Instant) {
 	lead, err := s.remote.Lead(now, leadFor.Milliseconds())
 	s.link.heard(now, err)
 	if err != nil || !lead {
-		p.next, p.counted = 0, nil
+		p.next, p.tries, p.counted = 0, 0, nil
 		return
 	}
 	if p.counted == nil {
@@ -48,9 +53,10 @@ func (s *Store) Count(now session.Instant) {
 	for range s.partsAtOnce() {
 		found, err := s.remote.Count(now, p.next, p.parts)
 		s.link.heard(now, err)
-		if err != nil {
-			return // the part is counted with the next call
+		if p.tries++; err != nil && p.tries < lastTry {
+			return
 		}
+		p.tries = 0
 		for owner, n := range found {
 			p.counted[owner] += n
 		}
@@ -62,14 +68,18 @@ func (s *Store) Count(now session.Instant) {
 	}
 }
 
+// walk is how long it takes to count all sessions once.
+func (c *census) walk() time.Duration {
+	return max(leastWalk, time.Duration(c.total.Load())*time.Second/sessionsASecond)
+}
+
 // partsAtOnce is how many parts one call of Count visits.
 func (s *Store) partsAtOnce() int {
-	seconds := max(leastWalk.Seconds(), float64(s.census.total.Load())/sessionsASecond)
-	return max(1, int(float64(s.census.pass.parts)*s.o.Interval.Seconds()/seconds))
+	return max(1, int(float64(s.census.pass.parts)*s.o.Interval.Seconds()/s.census.walk().Seconds()))
 }
 
 // hear takes what was counted.
-func (c *census) hear(counted map[Identity]int, s *Store) {
+func (c *census) hear(counted map[Identity]int, s *Store, now session.Instant) {
 	others, total := make(map[session.EndpointID]int), 0
 	for owner, n := range counted {
 		total += n
@@ -80,13 +90,21 @@ func (c *census) hear(counted map[Identity]int, s *Store) {
 		}
 	}
 	c.total.Store(int64(total))
+	c.heard.Store(int64(now))
 	c.others.Store(&others)
 }
 
-// elsewhere is how many sessions an endpoint has that this gateway does not.
-func (c *census) elsewhere(ep session.EndpointID) int {
-	if others := c.others.Load(); others != nil {
-		return (*others)[ep]
+// elsewhere is how many sessions an endpoint has that this gateway does not. What was counted so long ago that those have ended, and that several more
+// walks should have been heard of, says nothing any more: the store is away, or nobody counts.
+func (s *Store) elsewhere(ep session.EndpointID) int {
+	c := &s.census
+	others := c.others.Load()
+	if others == nil {
+		return 0
 	}
-	return 0
+	n := (*others)[ep]
+	if n > 0 && s.latest.Load() >= c.heard.Load()+max(s.idleOf(ep), 3*c.walk()).Milliseconds() {
+		return 0
+	}
+	return n
 }

@@ -1,6 +1,7 @@
 package shared
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -32,18 +33,24 @@ func (s *Store) Flush(now session.Instant) {
 	if v.again {
 		s.tellAgain(now, v, begun)
 	}
-	keys := s.dirty.take()
-	if n := s.renewAll(now, keys); n < len(keys) {
-		for _, k := range keys[n:] {
-			s.dirty.add(k)
-		}
+	s.stats.refusal.Store(nil)
+	s.renewAgain(s.renewAll(now, s.dirty.take()))
+	if s.link.down() {
 		return
 	}
 	next := s.resync.keys[:min(resyncAtOnce, len(s.resync.keys))]
-	s.resync.keys = s.resync.keys[s.renewAll(now, next):]
-	if len(s.resync.keys) == 0 {
+	left, refused := s.renewAll(now, next)
+	s.renewAgain(nil, refused)
+	if s.resync.keys = append(left, s.resync.keys[len(next):]...); len(s.resync.keys) == 0 {
 		s.resync.keys, s.resync.lost = nil, 0
 		s.resync.telling.Store(false)
+	}
+}
+
+// renewAgain has the next Flush renew what this one could not.
+func (s *Store) renewAgain(left, refused []session.Key) {
+	for _, k := range append(left, refused...) {
+		s.dirty.add(k)
 	}
 }
 
@@ -94,19 +101,24 @@ func (s *Store) liveEntry(k session.Key, now session.Instant) (session.Entry, bo
 	return e, live && e.Live(now, s.idleOf(e.Endpoint))
 }
 
-// renewAll renews the sessions of keys, and returns how many of them the store has answered for.
-func (s *Store) renewAll(now session.Instant, keys []session.Key) (done int) {
+// renewAll renews the sessions of keys. It returns those in calls that failed, and those that the store refused in calls that did not.
+func (s *Store) renewAll(now session.Instant, keys []session.Key) (left, refused []session.Key) {
 	for part := range slices.Chunk(keys, batch) {
-		if !s.renew(now, part) {
-			return done
+		if s.link.down() {
+			left = append(left, part...)
+			continue
 		}
-		done += len(part)
+		if no, ok := s.renew(now, part); ok {
+			refused = append(refused, no...)
+		} else {
+			left = append(left, part...)
+		}
 	}
-	return done
+	return left, refused
 }
 
-// renew is one batch.
-func (s *Store) renew(now session.Instant, keys []session.Key) bool {
+// renew is one batch. It returns those that the store refused, and whether it answered.
+func (s *Store) renew(now session.Instant, keys []session.Key) (refused []session.Key, ok bool) {
 	claims := make([]Claim, 0, len(keys))
 	at := make([]standing, 0, len(keys))
 	for _, k := range keys {
@@ -141,12 +153,19 @@ func (s *Store) renew(now session.Instant, keys []session.Key) bool {
 		claims, at = append(claims, c), append(at, standing{e, d.serial})
 	}
 	if len(claims) == 0 {
-		return true
+		return nil, true
 	}
 	found, err := s.remote.Renew(now, claims)
-	s.link.heard(now, err)
-	if len(found) != len(claims) { // it is full, or does not answer
-		return false
+	if len(found) != len(claims) {
+		s.link.renewed(now, err)
+		return nil, false
+	}
+	s.link.renewed(now, nil) // at least in part
+	if errors.Is(err, ErrFull) {
+		err = nil
+	}
+	if err != nil {
+		s.stats.refusal.Store(&err)
 	}
 	s.stats.renewals.Add(uint64(len(claims)))
 	for i, b := range found {
@@ -156,12 +175,15 @@ func (s *Store) renew(now session.Instant, keys []session.Key) bool {
 			if e, live := s.liveEntry(c.Key, now); live && s.identity(e.Endpoint) != b.Owner {
 				s.dirty.add(c.Key) // it was moved while this was on its way: the next renewal finds out which of the two came later
 			}
-		case 0: // there was no room for it: it is tried again with its next request
+		case 0: // where there was no room for it, it is tried again with its next request
+			if err != nil {
+				refused = append(refused, c.Key)
+			}
 		default:
 			s.follow(c.Key, at[i], b.Owner, now)
 		}
 	}
-	return true
+	return refused, true
 }
 
 // standing is what a renewal that is on its way says of a session.
@@ -197,7 +219,7 @@ func (s *Store) follow(k session.Key, was standing, owner Identity, now session.
 func (s *Store) Hear(n News, now session.Instant) {
 	switch n.Kind {
 	case Totals:
-		s.census.hear(n.Counted, s)
+		s.census.hear(n.Counted, s, now)
 	case Moved:
 		e, live := s.liveEntry(n.Key, now)
 		if !live || n.From == s.o.Gateway || s.identity(e.Endpoint) == n.Owner {

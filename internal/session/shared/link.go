@@ -16,6 +16,8 @@ type link struct {
 	failures atomic.Int32
 	good     atomic.Int64 // session.Instant of the last call that succeeded
 
+	unrenewed int // calls of Renew that failed in a row. Only Flush uses it
+
 	mu    sync.Mutex
 	since session.Instant // when it opened
 	why   error           // the last failure
@@ -49,9 +51,27 @@ func (l *link) heard(now session.Instant, err error) {
 		}
 		return
 	}
-	if l.failures.Add(1) < tolerated && !l.down() {
-		return
+	if l.failures.Add(1) >= tolerated || l.down() {
+		l.fail(now, err)
 	}
+}
+
+// renewed takes the outcome of a renewal. So many that fail in a row open the link, also where other calls succeed between them: a store that
+// answers, but for the renewals of sessions, loses them.
+func (l *link) renewed(now session.Instant, err error) {
+	l.heard(now, err)
+	switch {
+	case err == nil || errors.Is(err, ErrFull):
+		l.unrenewed = 0
+	case !errors.Is(err, ErrBusy):
+		if l.unrenewed++; l.unrenewed >= tolerated {
+			l.fail(now, err)
+		}
+	}
+}
+
+// fail opens the link.
+func (l *link) fail(now session.Instant, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.why = err

@@ -2,6 +2,7 @@ package shared_test
 
 import (
 	"errors"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -42,17 +43,29 @@ type gateway struct {
 // way is a gateway's way to the store.
 type way struct {
 	shared.Remote
-	cut    bool         // calls fail
-	busy   bool         // too many others wait
-	deaf   bool         // news are lost
-	calls  atomic.Int64 // of requests
-	mute   bool         // renewals fail
-	asked  func()       // called when the store is asked for its epoch
-	before func()       // called when a renewal is on its way
-	after  func()       // called when a renewal is answered and the answer is on its way
+	cut    bool                   // calls fail
+	busy   bool                   // too many others wait
+	deaf   bool                   // news are lost
+	calls  atomic.Int64           // of requests
+	mute   bool                   // renewals fail
+	spoilt func(session.Key) bool // sessions whose part of the store is somebody else's
+	asked  func()                 // called when the store is asked for its epoch
+	before func()                 // called when a renewal is on its way
+	after  func()                 // called when a renewal is answered and the answer is on its way
 }
 
-var errCut = errors.New("the store does not answer")
+var (
+	errCut    = errors.New("the store does not answer")
+	errSpoilt = errors.New("WRONGTYPE")
+)
+
+// Count is Remote's.
+func (w *way) Count(now session.Instant, part, parts int) (map[shared.Identity]int, error) {
+	if w.spoilt != nil && part == 0 {
+		return nil, errSpoilt
+	}
+	return w.Remote.Count(now, part, parts)
+}
 
 func newRig(t *testing.T, gateways int) *rig {
 	r := &rig{t: t, now: start, store: model.New(grace)}
@@ -182,7 +195,13 @@ func (w *way) Renew(now session.Instant, cs []shared.Claim) ([]shared.Binding, e
 		w.before = nil
 		before()
 	}
-	found, err := w.Remote.Renew(now, cs)
+	good := slices.DeleteFunc(slices.Clone(cs), func(c shared.Claim) bool { return w.spoilt != nil && w.spoilt(c.Key) })
+	found, err := w.Remote.Renew(now, good)
+	for i, c := range cs {
+		if w.spoilt != nil && w.spoilt(c.Key) {
+			found, err = slices.Insert(found, i, shared.Binding{}), errSpoilt
+		}
+	}
 	if after := w.after; after != nil {
 		w.after = nil
 		after()

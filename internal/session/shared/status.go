@@ -7,7 +7,10 @@ import (
 )
 
 // stats count since the store was made.
-type stats struct{ claims, adopted, renewals, followed, alone, dropped, resyncs atomic.Uint64 }
+type stats struct {
+	claims, adopted, renewals, followed, alone, dropped, resyncs atomic.Uint64
+	refusal                                                      atomic.Pointer[error] // why the store refused to renew sessions in the last Flush
+}
 
 // Status is what operators can know of a store.
 type Status struct {
@@ -16,6 +19,7 @@ type Status struct {
 	Why        error           // the last failure of a call; nil: none
 	LastAnswer session.Instant // when a call last succeeded; 0: never
 	Telling    bool            // the store is being told all live sessions again
+	Refusal    error           // why the store refuses to renew some sessions, as of the last Flush; nil: it does not
 
 	Total       int // live sessions of all gateways, as of the last count
 	Pending     int // renewals that wait for the next Flush
@@ -43,5 +47,8 @@ func (s *Store) Status() Status {
 	st.Followed, st.DecidedHere = s.stats.followed.Load(), s.stats.alone.Load()
 	st.Dropped, st.Resyncs = s.stats.dropped.Load(), s.stats.resyncs.Load()
 	st.Forgotten = s.alone.lost.Load()
+	if why := s.stats.refusal.Load(); why != nil {
+		st.Refusal = *why
+	}
 	return st
 }

@@ -311,6 +311,9 @@ func (s *Store) Find(k session.Key, now session.Instant, idle time.Duration) (se
 	if err != nil || len(found) != 1 || found[0].Owner == 0 {
 		return session.Entry{}, false
 	}
+	if s.endpoint(found[0].Owner) == 0 {
+		return session.Entry{}, false
+	}
 	// The store has to know that this gateway has it too: its requests are answered here from now on, and told later.
 	b := found[0]
 	b, _, err = s.remote.Claim(now, Claim{Key: k, Owner: b.Owner, Claimed: b.Claimed, Until: b.Until})
@@ -338,7 +341,7 @@ func (s *Store) Locate(ks []session.Key, now session.Instant) []bool {
 }
 
 // Live implements session.Store: the sessions of all gateways, those of the others as they were last counted.
-func (s *Store) Live(ep session.EndpointID) int { return s.Table.Live(ep) + s.census.elsewhere(ep) }
+func (s *Store) Live(ep session.EndpointID) int { return s.Table.Live(ep) + s.elsewhere(ep) }
 
 // keep is by itself so that other parts of a sweep allocate nothing.
 func (s *Store) keep(idle func(session.EndpointID) time.Duration) { s.idle.Store(&idle) }

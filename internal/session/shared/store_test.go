@@ -229,16 +229,17 @@ func TestAnEndpointThatIsNotKnown(t *testing.T) {
 	t.Run("by one of its users, and by another one when that was long ago", func(t *testing.T) {
 		r := newRig(t, 2)
 		a, b := r.gws[0], r.gws[1]
-		for user := range session.Key(3) {
-			a.want(user, 1, 1, session.Bound)
-		}
 		b.unknown[1] = true
-		for user, pauses := range []int{20, 20, 40} {
+		for user, at := range []struct {
+			seconds time.Duration
+			pauses  int
+		}{{0, 20}, {1, 20}, {9, 20}, {10, 40}, {29, 40}, {30, 60}, {69, 60}, {70, 80}} { // for 10 s, 20, 40 …
+			r.now = start.Add(at.seconds * time.Second)
+			a.want(session.Key(user), 1, 1, session.Bound)
 			b.want(session.Key(user), 2, 2, session.Rebound)
-			if b.pauses != pauses {
-				t.Errorf("user %d: it has waited %d times, want %d", user, b.pauses, pauses)
+			if b.pauses != at.pauses {
+				t.Errorf("after %d s: it has waited %d times, want %d", at.seconds, b.pauses, at.pauses)
 			}
-			r.pass(time.Duration(1+9*user) * time.Second) // the first one took a second
 		}
 	})
 	t.Run("loses no session without a request", func(t *testing.T) {
