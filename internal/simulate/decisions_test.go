@@ -81,7 +81,9 @@ func (ru *rules) new(r *request, m *memory) {
 		ru.excuse(ruleKept, exToldAgain)
 		return
 	}
-	ru.gains(r)
+	if m.pending == 0 { // or another request of the user has begun it, and is about to move it
+		ru.gains(r)
+	}
 	if !r.asked {
 		ru.alone(r)
 	}
@@ -192,7 +194,7 @@ func (ru *rules) agrees(r *request, m *memory) {
 	case g.missed < ru.changed[r.user] && s.now > ru.changed[r.user]+s.profile.slowest && ru.knew(g, owner, r.user) && !r.waited:
 		ru.breaks(ruleOneOwner, "g%d has user %d at %s, and heard %d ms ago that it is at %s", g.number, r.user, ru.name(r.owner), s.now-ru.changed[r.user],
 			ru.name(owner))
-	case m.wrong == 0:
+	case m.wrong == 0 || m.wrong < ru.changed[r.user]: // or it was moved once more since
 		m.wrong = s.now
 	case s.now-m.wrong > staleWithin:
 		ru.breaks(ruleOneOwner, "g%d has had user %d at %s for %d ms, and the store at %s", g.number, r.user, ru.name(r.owner), s.now-m.wrong, ru.name(owner))
