@@ -103,7 +103,7 @@ func (e *Engine) claim(dec *Decision, p Patience, now session.Instant) {
 			owner, outcome := r.store.Bind(dec.key, ep.id, now, svc.IdleTimeout)
 			switch outcome {
 			case session.Bound, session.Rebound: // Rebound: its endpoint is one that only other gateways know
-				if e.begin(dec, ep, outcome, r, p, now) {
+				if e.begin(dec, ep, outcome, p, now) {
 					return
 				}
 				continue
@@ -125,16 +125,16 @@ func (e *Engine) claim(dec *Decision, p Patience, now session.Instant) {
 	}
 }
 
-// begin decides for the endpoint of a session that has just been bound to it. It reports false when the caller has to begin again. While the shared store was
-// asked, which may have taken a second, the endpoint may have been drained, or have gone: then the session moves on.
-func (e *Engine) begin(dec *Decision, ep *Endpoint, outcome session.Outcome, r reach, p Patience, now session.Instant) bool {
+// begin decides for the endpoint of a session that has just been bound to it. It reports false when the caller has to begin again. A session that was Rebound
+// may have waited a second for that, in which the endpoint was drained, or went: then it moves on.
+func (e *Engine) begin(dec *Decision, ep *Endpoint, outcome session.Outcome, p Patience, now session.Instant) bool {
 	dec.Endpoint, dec.Session, dec.held = ep, SessionMoved, true
 	if outcome == session.Bound {
 		e.told.drop(dec.key)
 		dec.Session = SessionNew
 	}
 	e.trails.drop(dec.key)
-	if !r.asks || ep.placeable(now) {
+	if outcome == session.Bound || ep.placeable(now) {
 		return true
 	}
 	e.unsaid(dec.Service, dec.key, ep.id, dec.Session, now)

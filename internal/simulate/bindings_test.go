@@ -44,7 +44,7 @@ func (ru *rules) meets(o *op) {
 // than configurations take.
 func (ru *rules) givesUp(g *gateway, owner int32) {
 	s := ru.sim
-	if met := g.knows[owner].met; g.engine.EndpointOf(identities[owner]) == 0 && s.now-met < unknownPatience-2*timeout { // it waits from when it asked
+	if met := g.knows[owner].met; g.engine.EndpointOf(identities[owner]) == 0 && s.now-met < unknownPatience-3*timeout { // it waits from when it began to ask
 		ru.breaks(ruleCause, "g%d gives up %s, which it met %d ms ago", g.number, ru.name(owner), s.now-met)
 	}
 	for _, g := range s.gateways {

@@ -19,6 +19,7 @@ func (ru *rules) decided(r *request) {
 	if !r.dec.Problem.IsZero() {
 		s.trace.add(s.now, "g%d: user %d is refused", int64(g.number), int64(u))
 		ru.refused(r)
+		m.untold = m.untold || r.waited // it may have been moved to one that was drained meanwhile
 		return
 	}
 	owner := byEndpoint[[2]string{r.dec.Endpoint.Addr, r.dec.Endpoint.Incarnation}]
@@ -81,9 +82,7 @@ func (ru *rules) new(r *request, m *memory) {
 		ru.excuse(ruleKept, exToldAgain)
 		return
 	}
-	if m.pending == 0 { // or another request of the user has begun it, and is about to move it
-		ru.gains(r)
-	}
+	ru.gains(r)
 	if !r.asked {
 		ru.alone(r)
 	}
