@@ -255,6 +255,8 @@ func (s *sharing) status() *admin.StoreStatus {
 		out.Since, out.Error = st.Since.Time(), st.Why.Error()
 	} else if err := s.outside.Conflict(); err != nil {
 		out.Error = err.Error()
+	} else if st.Refusal != nil {
+		out.Error = "the store refuses to renew some sessions, which end early at other gateways: " + st.Refusal.Error()
 	}
 	return out
 }

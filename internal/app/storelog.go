@@ -40,6 +40,12 @@ func (l *storeLog) look(s *sharing) {
 	if !st.Telling && (before.Telling || st.Resyncs > before.Resyncs) {
 		log.Info("the store has been told all live sessions", "store", name, "sessions", s.table.Len(), "moved", st.Followed-l.lost.Followed)
 	}
+	switch {
+	case st.Refusal != nil && before.Refusal == nil:
+		log.Error("the store refuses to renew some sessions, which end early at other gateways", "store", name, "error", st.Refusal)
+	case st.Refusal == nil && before.Refusal != nil:
+		log.Info("the store renews all sessions again", "store", name)
+	}
 	l.sayFull(s)
 	l.sayLosses(s, st)
 }

@@ -33,7 +33,11 @@ func (s *Store) Flush(now session.Instant) {
 	if v.again {
 		s.tellAgain(now, v, begun)
 	}
-	s.stats.refusal.Store(nil)
+	s.refusal = nil
+	defer func() {
+		why := s.refusal
+		s.stats.refusal.Store(&why)
+	}()
 	s.renewAgain(s.renewAll(now, s.dirty.take()))
 	if s.link.down() {
 		return
@@ -163,9 +167,8 @@ func (s *Store) renew(now session.Instant, keys []session.Key) (refused []sessio
 	s.link.renewed(now, nil) // at least in part
 	if errors.Is(err, ErrFull) {
 		err = nil
-	}
-	if err != nil {
-		s.stats.refusal.Store(&err)
+	} else if err != nil {
+		s.refusal = err
 	}
 	s.stats.renewals.Add(uint64(len(claims)))
 	for i, b := range found {

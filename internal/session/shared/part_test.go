@@ -1,6 +1,7 @@
 package shared_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -26,7 +27,7 @@ func TestAStoreThatDoesAPart(t *testing.T) {
 				t.Fatalf("user %d lives there: %v", user, lives)
 			}
 		}
-		if st := a.Status(); st.Down || st.Refusal != errSpoilt || st.Pending != users/100 {
+		if st := a.Status(); st.Down || !errors.Is(st.Refusal, errSpoilt) || st.Pending != users/100 {
 			t.Errorf("%+v", st)
 		}
 		a.way.spoilt = nil

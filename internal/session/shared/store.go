@@ -53,6 +53,8 @@ type Store struct {
 	idle    atomic.Pointer[func(session.EndpointID) time.Duration]
 	latest  atomic.Int64 // session.Instant of the last Flush
 	stats   stats
+
+	refusal error // why the store refuses some renewals of a Flush, which alone uses it
 }
 
 var _ session.Shared = (*Store)(nil)

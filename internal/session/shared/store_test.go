@@ -231,10 +231,10 @@ func TestAnEndpointThatIsNotKnown(t *testing.T) {
 		a, b := r.gws[0], r.gws[1]
 		b.unknown[1] = true
 		for user, at := range []struct {
-			seconds time.Duration
+			seconds session.Instant
 			pauses  int
 		}{{0, 20}, {1, 20}, {9, 20}, {10, 40}, {29, 40}, {30, 60}, {69, 60}, {70, 80}} { // for 10 s, 20, 40 …
-			r.now = start.Add(at.seconds * time.Second)
+			r.now = start + at.seconds*1000
 			a.want(session.Key(user), 1, 1, session.Bound)
 			b.want(session.Key(user), 2, 2, session.Rebound)
 			if b.pauses != at.pauses {
