@@ -57,12 +57,15 @@ local function take(i)
 		end
 		return true
 	end
+	if full then -- behind those that wait already: they may be of the same session
+		return false
+	end
 	answers[i - 6] = stored
 	if now >= c_ends or call == 'move' and owner ~= from then -- it has ended before it came, or the session is another's
 		return true
 	end
 	local value, news = merge(owner, claimed, ends, by, claim, from)
-	full = full or value ~= stored and not put(key, field, value)
+	full = value ~= stored and not put(key, field, value)
 	if full then
 		return false
 	end

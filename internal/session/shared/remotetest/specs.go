@@ -90,6 +90,12 @@ var fullSpecs = []spec{
 		if !errors.Is(err, shared.ErrFull) || len(got) != 3 || got[0] != (shared.Binding{}) || got[1] != want || got[2] != (shared.Binding{}) {
 			t.Errorf("the renewal of one that is there among new ones: got %+v, %v", got, err)
 		}
+		ended := shared.Claim{Key: user, Owner: e1, Claimed: first.Claimed, Until: begin + 25}
+		got, err = s.a.Renew(begin+25, []shared.Claim{at(25, user, e1), ended})
+		want.Until = begin + 25 + idle
+		if err != nil || len(got) != 2 || got[0] != want || got[1] != want {
+			t.Errorf("one that has ended before it came, behind a renewal of the same session: got %+v, %v", got, err)
+		}
 		moved := shared.Binding{Owner: e2, Claimed: first.Claimed, Until: begin + 30 + idle}
 		s.move(s.b, 30, at(30, user, e2), e1, moved)
 		s.find(s.a, 30, user+1, shared.Binding{})
