@@ -14,6 +14,9 @@ func (ru *rules) moves(o *op) {
 	u, r := byKey[o.claims[0].Key], s.requests[o.request]
 	r.moving = true
 	s.trace.add(s.now, "g%d: user %d is to move from %r to %r", int64(g.number), int64(u), int64(from), int64(to))
+	if m := &g.sessions[u]; from != r.had && from != m.owner {
+		m.untold = true // it was moved there while this request waited, and goes on at once
+	}
 	if !ru.leaves(g, r, from) {
 		ru.breaks(ruleCause, "g%d moves user %d from %s to %s without a cause", g.number, u, ru.name(from), ru.name(to))
 	}
