@@ -33,7 +33,7 @@ func (p *program) newGateway(c *Loaded) (err error) {
 	front := *p.o.Gateway
 	front.Engine, front.Log = p.engine, p.log
 	p.boundConnections(&front.Limits)
-	front.Limits.WaitingDecisions = redisstore.MaxRequests
+	front.Limits.WaitingDecisions = redisstore.MaxWaiting
 	front.HTTP.Protected = c.protected
 	if p.o.AccessLog != "" {
 		format, err := accesslog.ParseFormat(p.o.AccessLog)

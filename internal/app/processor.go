@@ -44,7 +44,7 @@ func (p *program) openProcessor() error {
 	c := p.o.Processor.Config
 	discovery := xds.New(xds.Config{Log: p.log})
 	c.Engine, c.Log, c.Now, c.Services = p.engine, p.log, p.clock.instant, discovery.Register
-	c.MaxHeld, c.MaxWaiting = heldWithin(debug.SetMemoryLimit(-1)), redisstore.MaxRequests
+	c.MaxHeld, c.MaxWaiting = heldWithin(debug.SetMemoryLimit(-1)), redisstore.MaxWaiting
 	var err error
 	if c.TLS, err = p.keepCertificate(p.o.Processor.TLS); err != nil {
 		return err

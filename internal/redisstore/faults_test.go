@@ -73,8 +73,8 @@ func TestAStoreThatStandsStillHoldsNobodyUp(t *testing.T) {
 		}
 	}
 	calls.Wait()
-	if n := busy.Load(); n == 0 || n > 2*(2000-redisstore.MaxRequests) {
-		t.Errorf("of twice 2,000 calls %d may not wait; expected some, and %d of each to wait", n, redisstore.MaxRequests)
+	if n := busy.Load(); n == 0 || n > 2*(2000-redisstore.MaxWaiting) {
+		t.Errorf("of twice 2,000 calls %d may not wait; expected some, and %d of each to wait", n, redisstore.MaxWaiting)
 	}
 	server.Continue()
 	works(server, hasty)

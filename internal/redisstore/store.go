@@ -25,9 +25,9 @@ const (
 // layout is the version of what is stored under the prefix: gateways that have another one share nothing.
 const layout = "1"
 
-// MaxRequests is for how many requests, each with one call at a time, the store can be waited for. Front doors have no more of them wait: over it
+// MaxWaiting is for how many requests, each with one call at a time, the store can be waited for. Front doors have no more of them wait: over it
 // a call may fail with ErrBusy.
-const MaxRequests = 1024
+const MaxWaiting = 1024
 
 const (
 	// patience is how long the connections may take to come to be, with their TLS handshakes, and how long a server that stands still keeps one.
@@ -39,7 +39,7 @@ const (
 	// maxBeatsMissed is how many of these may fail in a row before all is connected anew.
 	maxBeatsMissed = 3
 	// maxCalls bounds the calls that wait for the store at a time: those of requests, and what a gateway calls by itself, or operators do.
-	maxCalls = MaxRequests + 64
+	maxCalls = MaxWaiting + 64
 	// newsQueue is how many news may wait to be delivered. More are lost.
 	newsQueue = 4096
 )

@@ -19,7 +19,7 @@ const (
 // may have forgotten something, it is told all live sessions, in several calls. To be called every Options.Interval, by one goroutine.
 func (s *Store) Flush(now session.Instant) {
 	s.see(now)
-	s.expireAlone(now)
+	s.expireUntold(now)
 	if s.idle.Load() == nil || !s.link.due(now) { // before the first Sweep nobody knows which sessions live
 		return
 	}
@@ -68,14 +68,14 @@ func (s *Store) tellAgain(now session.Instant, v verdict, begun []session.Key) {
 	s.resync.telling.Store(true)
 	if v.all && v.lost != 0 { // it may have missed moves that it was told
 		for k, m := range s.moves.take(now) {
-			if _, decided := s.alone.get(k); !decided {
-				s.alone.moved(k, m.from)
+			if _, decided := s.untold.get(k); !decided {
+				s.untold.moved(k, m.from)
 			}
 		}
 	}
 	since := v.lost.Add(-Grace(s.o.Interval))
 	s.Range(func(e session.Entry) bool {
-		_, decided := s.alone.get(e.Key)
+		_, decided := s.untold.get(e.Key)
 		if e.Live(now, s.idleOf(e.Endpoint)) && (v.all || decided || e.Holds > 0 || e.LastSeen >= since) {
 			s.resync.keys = append(s.resync.keys, e.Key)
 		}
@@ -92,15 +92,15 @@ func (s *Store) tellAgain(now session.Instant, v verdict, begun []session.Key) {
 			return found
 		})
 	}
-	for range s.alone.shards {
-		s.expireAlone(now)
+	for range s.untold.shards {
+		s.expireUntold(now)
 	}
 	s.stats.resyncs.Add(1)
 }
 
-// expireAlone forgets some of what was decided alone of sessions that have ended.
-func (s *Store) expireAlone(now session.Instant) {
-	s.alone.expireSome(func(k session.Key) bool {
+// expireUntold forgets some of what was decided alone of sessions that have ended.
+func (s *Store) expireUntold(now session.Instant) {
+	s.untold.expireSome(func(k session.Key) bool {
 		_, live := s.liveEntry(k, now)
 		return live
 	})
@@ -133,11 +133,11 @@ func (s *Store) renew(now session.Instant, keys []session.Key) (refused []sessio
 	claims := make([]Claim, 0, len(keys))
 	at := make([]standing, 0, len(keys))
 	for _, k := range keys {
-		d, decided := s.alone.get(k)
+		d, decided := s.untold.get(k)
 		e, live := s.liveEntry(k, now)
 		if !live {
 			if decided {
-				s.alone.told(k, d.serial, 0)
+				s.untold.told(k, d.serial, 0)
 			}
 			continue
 		}
@@ -181,7 +181,7 @@ func (s *Store) renew(now session.Instant, keys []session.Key) (refused []sessio
 	for i, b := range found {
 		switch c := &claims[i]; b.Owner {
 		case c.Owner:
-			s.alone.told(c.Key, at[i].serial, b.Owner)
+			s.untold.told(c.Key, at[i].serial, b.Owner)
 			if e, live := s.liveEntry(c.Key, now); live && s.identity(e.Endpoint) != b.Owner {
 				s.dirty.add(c.Key) // it was moved while this was on its way: the next renewal finds out which of the two came later
 			}
@@ -213,7 +213,7 @@ func (s *Store) follow(k session.Key, was standing, owner Identity, now session.
 		}
 	case was.serial != 0: // a request has decided here, and would have moved the session away from there, as is done now
 		if to != 0 || now >= s.unknown.patience(owner, now) {
-			s.alone.takes(k, was.serial, owner)
+			s.untold.takes(k, was.serial, owner)
 		}
 		s.dirty.add(k)
 		return
@@ -222,7 +222,7 @@ func (s *Store) follow(k session.Key, was standing, owner Identity, now session.
 		// store, and waits for the endpoint.
 		s.stats.followed.Add(1)
 	}
-	s.alone.told(k, was.serial, owner)
+	s.untold.told(k, was.serial, owner)
 }
 
 // Hear takes news of the other gateways. They may come late, twice, in another order, or not at all: what they make wrong is corrected
@@ -240,7 +240,7 @@ func (s *Store) Hear(n News, now session.Instant) {
 		// yet. The next renewal is to find out, also where no request uses the session.
 		s.dirty.add(n.Key)
 		to := s.endpoint(n.Owner)
-		if _, decided := s.alone.get(n.Key); decided || to == 0 {
+		if _, decided := s.untold.get(n.Key); decided || to == 0 {
 			return
 		}
 		if _, moved := s.Table.Move(n.Key, e.Endpoint, to, now, session.MaxIdle); moved {

@@ -67,48 +67,48 @@ type decision struct {
 	serial  uint64          // changes with the decision
 }
 
-// alone remembers those decisions until the store has heard of them. Requests on many cores make and look for them.
-type alone struct {
+// untold remembers those decisions until the store has heard of them. Requests on many cores make and look for them.
+type untold struct {
 	max    int
 	n      atomic.Int64 // how many there are: nobody waits for a lock while there are none
 	serial atomic.Uint64
 	lost   atomic.Uint64 // for which there was no room
 	next   int           // shard that was last looked through
-	shards [64]aloneShard
+	shards [64]untoldShard
 }
 
-type aloneShard struct {
+type untoldShard struct {
 	mu sync.Mutex
 	m  map[session.Key]decision
 	_  [48]byte // each in a cache line of its own
 }
 
-func (a *alone) shard(k session.Key) *aloneShard { return &a.shards[uint64(k)%uint64(len(a.shards))] }
+func (u *untold) shard(k session.Key) *untoldShard { return &u.shards[uint64(k)%uint64(len(u.shards))] }
 
 // claimed remembers that a session began.
-func (a *alone) claimed(k session.Key, now session.Instant) {
-	sh := a.shard(k)
+func (u *untold) claimed(k session.Key, now session.Instant) {
+	sh := u.shard(k)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	a.put(sh, k, decision{claimed: now})
+	u.put(sh, k, decision{claimed: now})
 }
 
 // moved remembers that a session left an owner; of several, the first is what the store knows: also of a session that began alone, for the
 // claim that failed may have been carried out.
-func (a *alone) moved(k session.Key, from Identity) {
-	sh := a.shard(k)
+func (u *untold) moved(k session.Key, from Identity) {
+	sh := u.shard(k)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	d := sh.m[k]
 	if d.from == 0 || d.unfit {
 		d.from, d.unfit = from, false
 	}
-	a.put(sh, k, d)
+	u.put(sh, k, d)
 }
 
 // takes has the next renewal take a session over from the owner that the store has. serial is that of the decision with which it was asked.
-func (a *alone) takes(k session.Key, serial uint64, owner Identity) {
-	sh := a.shard(k)
+func (u *untold) takes(k session.Key, serial uint64, owner Identity) {
+	sh := u.shard(k)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if d, known := sh.m[k]; known && d.serial == serial {
@@ -118,26 +118,26 @@ func (a *alone) takes(k session.Key, serial uint64, owner Identity) {
 }
 
 // put must be called with the shard's lock.
-func (a *alone) put(sh *aloneShard, k session.Key, d decision) {
+func (u *untold) put(sh *untoldShard, k session.Key, d decision) {
 	if _, known := sh.m[k]; !known {
-		if int(a.n.Load()) >= a.max {
-			a.lost.Add(1)
+		if int(u.n.Load()) >= u.max {
+			u.lost.Add(1)
 			return
 		}
-		a.n.Add(1)
+		u.n.Add(1)
 	}
 	if sh.m == nil {
 		sh.m = make(map[session.Key]decision)
 	}
-	d.serial = a.serial.Add(1)
+	d.serial = u.serial.Add(1)
 	sh.m[k] = d
 }
 
-func (a *alone) get(k session.Key) (decision, bool) {
-	if a.n.Load() == 0 {
+func (u *untold) get(k session.Key) (decision, bool) {
+	if u.n.Load() == 0 {
 		return decision{}, false
 	}
-	sh := a.shard(k)
+	sh := u.shard(k)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	d, ok := sh.m[k]
@@ -146,11 +146,11 @@ func (a *alone) get(k session.Key) (decision, bool) {
 
 // told forgets a decision of which the store has heard, or whose session has ended. Where another one was made meanwhile that one stays; then
 // the store has the session at owner (0: that is not known).
-func (a *alone) told(k session.Key, serial uint64, owner Identity) {
-	if a.n.Load() == 0 {
+func (u *untold) told(k session.Key, serial uint64, owner Identity) {
+	if u.n.Load() == 0 {
 		return
 	}
-	sh := a.shard(k)
+	sh := u.shard(k)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	d, known := sh.m[k]
@@ -161,40 +161,40 @@ func (a *alone) told(k session.Key, serial uint64, owner Identity) {
 		}
 		return
 	}
-	a.drop(sh, k)
+	u.drop(sh, k)
 }
 
-func (a *alone) forget(k session.Key) {
-	if a.n.Load() == 0 {
+func (u *untold) forget(k session.Key) {
+	if u.n.Load() == 0 {
 		return
 	}
-	sh := a.shard(k)
+	sh := u.shard(k)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	a.drop(sh, k)
+	u.drop(sh, k)
 }
 
 // drop must be called with the shard's lock.
-func (a *alone) drop(sh *aloneShard, k session.Key) {
+func (u *untold) drop(sh *untoldShard, k session.Key) {
 	if _, known := sh.m[k]; known {
 		delete(sh.m, k)
-		a.n.Add(-1)
+		u.n.Add(-1)
 	}
 }
 
 // expireSome forgets the decisions about sessions that ended, of one shard after the other: nobody waits for longer than that takes. Only Flush
 // calls it.
-func (a *alone) expireSome(live func(session.Key) bool) {
-	if a.n.Load() == 0 {
+func (u *untold) expireSome(live func(session.Key) bool) {
+	if u.n.Load() == 0 {
 		return
 	}
-	a.next = (a.next + 1) % len(a.shards)
-	sh := &a.shards[a.next]
+	u.next = (u.next + 1) % len(u.shards)
+	sh := &u.shards[u.next]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	for k := range sh.m {
 		if !live(k) {
-			a.drop(sh, k)
+			u.drop(sh, k)
 		}
 	}
 }

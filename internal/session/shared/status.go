@@ -42,11 +42,11 @@ func (s *Store) Status() Status {
 	st := Status{Down: l.down(), Since: l.since, Why: l.why, LastAnswer: l.lastGood(), Opens: l.opens}
 	l.mu.Unlock()
 	st.Telling, st.Total = s.resync.telling.Load(), int(s.census.total.Load())
-	st.Pending, st.Undecided = s.dirty.size(), int(s.alone.n.Load())
+	st.Pending, st.Undecided = s.dirty.size(), int(s.untold.n.Load())
 	st.Claims, st.Adopted, st.Renewals = s.stats.claims.Load(), s.stats.adopted.Load(), s.stats.renewals.Load()
 	st.Followed, st.DecidedHere = s.stats.followed.Load(), s.stats.alone.Load()
 	st.Dropped, st.Resyncs = s.stats.dropped.Load(), s.stats.resyncs.Load()
-	st.Forgotten = s.alone.lost.Load()
+	st.Forgotten = s.untold.lost.Load()
 	if why := s.stats.refusal.Load(); why != nil {
 		st.Refusal = *why
 	}

@@ -19,14 +19,14 @@ type Names interface {
 
 // Options are what a Store is made of. What is zero has its default.
 type Options struct {
-	Table    *session.Table
-	Remote   Remote
-	Gateway  uint32              // this gateway's number, other than all others'; not 0
-	Interval time.Duration       // between two calls of Flush; default 250 ms
-	Pause    func(time.Duration) // waits: used where a session is on an endpoint that this gateway does not know yet
-	MaxAlone int                 // decisions made alone that are remembered; default 1,048,576
-	MaxDirty int                 // renewals that wait for Flush; default 1,048,576
-	Parts    int                 // in which Count walks the store; default 1,024
+	Table     *session.Table
+	Remote    Remote
+	Gateway   uint32              // this gateway's number, other than all others'; not 0
+	Interval  time.Duration       // between two calls of Flush; default 250 ms
+	Pause     func(time.Duration) // waits: used where a session is on an endpoint that this gateway does not know yet
+	MaxUntold int                 // decisions made alone that are remembered; default 1,048,576
+	MaxDirty  int                 // renewals that wait for Flush; default 1,048,576
+	Parts     int                 // in which Count walks the store; default 1,024
 }
 
 // DefaultInterval is how long a renewal waits at most.
@@ -46,7 +46,7 @@ type Store struct {
 	link    link
 	dirty   dirty
 	begun   dirty // sessions claimed here since the last Flush
-	alone   alone
+	untold  untold
 	unknown unknown
 	moves   moves
 	resync  resync
@@ -65,7 +65,7 @@ func New(o Options) *Store {
 	if o.Interval <= 0 {
 		o.Interval = DefaultInterval
 	}
-	for _, n := range []*int{&o.MaxAlone, &o.MaxDirty} {
+	for _, n := range []*int{&o.MaxUntold, &o.MaxDirty} {
 		if *n <= 0 {
 			*n = 1 << 20
 		}
@@ -74,7 +74,7 @@ func New(o Options) *Store {
 		o.Parts = 1024
 	}
 	s := &Store{Table: o.Table, remote: o.Remote, o: o}
-	s.dirty.max, s.begun.max, s.alone.max = o.MaxDirty, o.MaxDirty, o.MaxAlone
+	s.dirty.max, s.begun.max, s.untold.max = o.MaxDirty, o.MaxDirty, o.MaxUntold
 	s.census.pass.parts = o.Parts
 	return s
 }
@@ -133,7 +133,7 @@ func (s *Store) Bind(k session.Key, ep session.EndpointID, now session.Instant, 
 	if s.link.down() {
 		return s.bindAlone(k, ep, now, idle)
 	}
-	s.alone.forget(k) // what was decided of a session that has ended
+	s.untold.forget(k) // what was decided of a session that has ended
 	for tries := 1; ; tries++ {
 		b, first, err := s.remote.Claim(now, Claim{Key: k, Owner: s.identity(ep), Claimed: now, Until: now.Add(idle)})
 		s.link.heard(now, err)
@@ -218,7 +218,7 @@ func (s *Store) bindAlone(k session.Key, ep session.EndpointID, now session.Inst
 	owner, outcome := s.Table.Bind(k, ep, now, idle)
 	if outcome == session.Bound {
 		s.stats.alone.Add(1)
-		s.alone.claimed(k, now)
+		s.untold.claimed(k, now)
 	}
 	return owner, outcome
 }
@@ -275,7 +275,7 @@ func (s *Store) moveOutside(c Claim, from Identity, now session.Instant) (owner 
 func (s *Store) moveAlone(k session.Key, from, to session.EndpointID, was Identity, now session.Instant, idle time.Duration) (session.EndpointID, bool) {
 	got, moved := s.Table.Move(k, from, to, now, idle)
 	if moved && was != s.identity(to) {
-		s.alone.moved(k, was)
+		s.untold.moved(k, was)
 		s.renewSoon(k) // nobody may hold it: an operator has moved it
 	}
 	return got, moved
@@ -297,7 +297,7 @@ func (s *Store) renewSoon(k session.Key) {
 // Delete implements session.Store. While the store outside does not answer, only this gateway forgets the session.
 func (s *Store) Delete(k session.Key) bool {
 	was := s.Table.Delete(k)
-	s.alone.forget(k)
+	s.untold.forget(k)
 	if s.link.down() {
 		return was
 	}
