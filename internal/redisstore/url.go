@@ -68,8 +68,11 @@ func CheckURL(text string) error {
 func parseURL(text string) (*location, error) {
 	scheme, rest, found := strings.Cut(text, "://")
 	form, known := schemes[scheme]
-	if !found || !known {
-		if !found || strings.ContainsAny(scheme, "@/:") {
+	if !found {
+		return nil, withoutScheme(text)
+	}
+	if !known {
+		if strings.ContainsAny(scheme, "@/:") {
 			scheme = "…"
 		}
 		return nil, fmt.Errorf("the store's URL begins with %q; expected one of: %s", scheme+"://", Forms)
@@ -103,6 +106,26 @@ func parseURL(text string) (*location, error) {
 		}
 	}
 	return l, nil
+}
+
+// withoutScheme says what is wrong with a URL that has no scheme, and, where the rest of it can be read, what to write instead.
+func withoutScheme(text string) error {
+	user, shown := "", text
+	if i := strings.LastIndexByte(text, '@'); i >= 0 {
+		user, shown = "USER:PASSWORD@", text[i+1:]
+	}
+	for _, schemes := range [][]string{{"redis", "rediss"}, {"redis-cluster", "rediss-cluster"}, {"redis-sentinel", "rediss-sentinel"}, {"unix"}} {
+		var write []string
+		for _, scheme := range schemes {
+			if CheckURL(scheme+"://"+shown) == nil {
+				write = append(write, scheme+"://"+user+shown)
+			}
+		}
+		if len(write) > 0 {
+			return fmt.Errorf("the store's URL %q has no scheme; write %s", shown, strings.Join(write, ", or, where the server speaks TLS, "))
+		}
+	}
+	return fmt.Errorf("the store's URL has no scheme; expected one of: %s", Forms)
 }
 
 // readUser reads user:password. The error of url.PathUnescape would quote it.
