@@ -47,9 +47,10 @@ type StoreStatus struct {
 	// LastAnswer is when a call last succeeded; zero: none has.
 	LastAnswer time.Time `json:"lastAnswer,omitzero"`
 	Telling    bool      `json:"telling,omitempty"` // it is being told all live sessions of this gateway, since it was away or may have lost some
-	Sessions   int       `json:"liveSessions"`      // of all gateways, as of the last count
-	Pending    int       `json:"pendingRenewals"`   // that wait to be sent
-	Undecided  int       `json:"decidedAlone"`      // sessions that began or moved while it did not answer, and of which it has not heard yet
+	// Sessions is the live sessions of all gateways, as of the last count; nil: this gateway has heard of none yet.
+	Sessions  *int `json:"liveSessions,omitempty"`
+	Pending   int  `json:"pendingRenewals"` // that wait to be sent
+	Undecided int  `json:"decidedAlone"`    // sessions that began or moved while it did not answer, and of which it has not heard yet
 }
 
 // Name tells stores apart: gateways of one share all sessions.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/remora-proxy/remora/internal/admin"
@@ -59,6 +60,7 @@ type sharing struct {
 	outside outside
 	drains  drains
 	said    storeLog
+	counted atomic.Bool   // all sessions, since the start, so that their number is known
 	fresh   chan struct{} // has a token when there are news of drains
 	closed  chan struct{}
 	begun   bool // the store was told what the table has; the main goroutine's
@@ -221,6 +223,9 @@ func (s *sharing) hear(n shared.News) {
 		return
 	}
 	s.store.Hear(n, s.p.clock.instant())
+	if n.Kind == shared.Totals {
+		s.counted.Store(true)
+	}
 }
 
 func (s *sharing) close() {
@@ -246,7 +251,10 @@ func (s *sharing) status() *admin.StoreStatus {
 	st := s.store.Status()
 	out := &admin.StoreStatus{
 		URL: s.outside.Name(), Prefix: s.o.Prefix, Answers: !st.Down, Full: s.full(), Telling: st.Telling,
-		Sessions: st.Total, Pending: st.Pending, Undecided: st.Undecided,
+		Pending: st.Pending, Undecided: st.Undecided,
+	}
+	if s.counted.Load() {
+		out.Sessions = &st.Total
 	}
 	if st.LastAnswer != 0 {
 		out.LastAnswer = st.LastAnswer.Time()

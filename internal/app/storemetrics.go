@@ -19,7 +19,7 @@ var (
 	descStoreAnswer = prometheus.NewDesc("remora_store_last_answer_timestamp_seconds",
 		"When a call of the store last succeeded, in seconds since 1970.", nil, nil)
 	descStoreSessions = prometheus.NewDesc("remora_store_sessions",
-		"Live sessions of all gateways, as of the last count.", nil, nil)
+		"Live sessions of all gateways, as of the last count. Absent until this gateway has heard of one.", nil, nil)
 	descStoreClaims = prometheus.NewDesc("remora_store_claims_total",
 		"Users without a session here that the store was asked about.", nil, nil)
 	descStoreAdopted = prometheus.NewDesc("remora_store_adopted_total",
@@ -69,7 +69,9 @@ func (c *storeCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descStoreConflict, is(c.s.outside.Conflict() != nil))
 	counter(descStoreOutages, st.Opens)
 	gauge(descStoreAnswer, float64(st.LastAnswer)/1000)
-	gauge(descStoreSessions, float64(st.Total))
+	if c.s.counted.Load() {
+		gauge(descStoreSessions, float64(st.Total))
+	}
 	counter(descStoreClaims, st.Claims)
 	counter(descStoreAdopted, st.Adopted)
 	counter(descStoreRenewals, st.Renewals)

@@ -77,15 +77,16 @@ func TestWhatGatewaysOfOneStoreSayIsCountedOnce(t *testing.T) {
 	ep := func(addr string, live int) affinity.EndpointView {
 		return affinity.EndpointView{Service: "cart", Addr: addr, State: "ready", Live: live, Held: 1, InFlight: 2}
 	}
-	store := admin.StoreStatus{URL: "redis://store:6379", Prefix: "remora:", Answers: true, Sessions: 9}
+	store := admin.StoreStatus{URL: "redis://store:6379", Prefix: "remora:", Answers: true, Sessions: new(9)}
 	away := store
-	away.Answers = false
+	away.Answers, away.Sessions = false, nil // it has not heard of a count
+	uncounted := admin.StoreStatus{URL: "redis://other:6379", Prefix: "remora:", Answers: true}
 	one := gatewayState{Status: admin.Status{Ready: true, Store: &store}, Endpoints: []affinity.EndpointView{ep("10.0.0.1:80", 4), ep("10.0.0.2:80", 5)}}
 	two := gatewayState{
 		Status:    admin.Status{Ready: true, Store: &away, Degraded: "the store does not answer for 5s: connection refused"},
 		Endpoints: []affinity.EndpointView{ep("10.0.0.1:80", 5), ep("10.0.0.2:80", 4)},
 	}
-	apart := gatewayState{Status: admin.Status{Ready: true}, Endpoints: []affinity.EndpointView{ep("10.0.0.1:80", 1)}}
+	apart := gatewayState{Status: admin.Status{Ready: true, Store: &uncounted}, Endpoints: []affinity.EndpointView{ep("10.0.0.1:80", 1)}}
 	var out bytes.Buffer
 	must(t, newOverview([]answer[gatewayState]{{Gateway: "a", Answer: &one}, {Gateway: "b", Answer: &two}, {Gateway: "c", Answer: &apart}}).print(Env{Stdout: &out}, "text"))
 	const want = `GATEWAY  VERSION  STATE  UP  ROUTES  SERVICES  ENDPOINTS  LIVE  CONCERNS
@@ -95,6 +96,7 @@ c                 ready  0s  0       0         0          1     none
 all      -        -      -   -       -         -          11    -
 
 STORE               PREFIX   ANSWERS          LIVE
+redis://other:6379  remora:  1 of 1 gateway   -
 redis://store:6379  remora:  1 of 2 gateways  9
 
 SERVICE  ENDPOINTS  LIVE  HELD  IN-FLIGHT

@@ -88,8 +88,8 @@ func TestUsersOfSeveralGatewaysStayOnTheirReplicas(t *testing.T) {
 			}
 			st, err := g.api.Status(t.Context())
 			must(t, err)
-			if n != users || st.Store.Sessions != users {
-				return fmt.Errorf("it has %d, and %d in the store", n, st.Store.Sessions)
+			if live := st.Store.Sessions; n != users || live == nil || *live != users {
+				return fmt.Errorf("it has %d; of the store it says %+v", n, st.Store)
 			}
 			return nil
 		})
@@ -258,6 +258,11 @@ func TestAGatewayStartsWithoutTheStoreAndJoinsTheOthers(t *testing.T) {
 	g := serveLogged(t, "starting alone", shares(store, folder)...)
 	if r := g.hit(annAt1); r.status != http.StatusOK {
 		t.Errorf("a gateway that was started without the store: %+v", r)
+	}
+	st, err := g.api.Status(t.Context())
+	must(t, err)
+	if _, body := g.adminGet("/metrics"); st.Store.Sessions != nil || strings.Contains(body, "remora_store_sessions") {
+		t.Errorf("before they are counted, there are %v sessions in the store; %s", st.Store.Sessions, body)
 	}
 	store.Restart()
 	other.line("the store has been told all live sessions")
@@ -476,8 +481,8 @@ func TestTheRightsOfTheManualAreEnough(t *testing.T) {
 	eventually(t, "the session is counted and the drain is heard of", func() error {
 		st, err := second.api.Status(t.Context())
 		must(t, err)
-		if is := second.stateOf(backends.addresses[0]); st.Store.Sessions != 1 || is != "draining" {
-			return fmt.Errorf("%d sessions, the replica is %s", st.Store.Sessions, is)
+		if is := second.stateOf(backends.addresses[0]); st.Store.Sessions == nil || *st.Store.Sessions != 1 || is != "draining" {
+			return fmt.Errorf("the session is not counted (%+v), or the replica is not draining: %s", st.Store, is)
 		}
 		return nil
 	})

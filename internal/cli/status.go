@@ -49,7 +49,8 @@ func newStatus(version string, env Env) *cobra.Command {
 Where there are several, numbers of sessions and requests are the sums: a user who came through two of them is counted twice. Of gateways
 that share a store (--store), each knows the sessions of all, and LIVE is not added up.
 
-LIVE is the sessions that have not expired, HELD those of them with a request in flight. ANSWERS is how many of a store's gateways it answers:
+LIVE is the sessions that have not expired, HELD those of them with a request in flight. LIVE of a store is as of the last count, and - until a
+gateway has heard of one, some seconds after the start of the first. ANSWERS is how many of a store's gateways it answers:
 one without its store serves on, and says so in CONCERNS. A drain is over when its replica has
 neither a session nor a request; at its END the sessions that are left move.
 
@@ -232,8 +233,9 @@ func (o *overview) printTables(env Env) error {
 // stores are the stores in which the gateways share sessions, and how many of the gateways get an answer.
 func (o *overview) stores() (rows [][]string) {
 	type state struct {
-		url, prefix              string
-		gateways, answered, live int
+		url, prefix        string
+		gateways, answered int
+		live               *int
 	}
 	states := map[string]*state{}
 	for _, a := range o.Gateways {
@@ -250,10 +252,16 @@ func (o *overview) stores() (rows [][]string) {
 		if st.Answers {
 			s.answered++
 		}
-		s.live = max(s.live, st.Sessions)
+		if st.Sessions != nil && (s.live == nil || *s.live < *st.Sessions) {
+			s.live = st.Sessions
+		}
 	}
 	for _, s := range states {
-		rows = append(rows, []string{s.url, s.prefix, fmt.Sprintf("%d of %s", s.answered, counted(s.gateways, "gateway")), strconv.Itoa(s.live)})
+		live := "-"
+		if s.live != nil {
+			live = strconv.Itoa(*s.live)
+		}
+		rows = append(rows, []string{s.url, s.prefix, fmt.Sprintf("%d of %s", s.answered, counted(s.gateways, "gateway")), live})
 	}
 	slices.SortFunc(rows, slices.Compare)
 	return rows
