@@ -159,19 +159,6 @@ func (notYet) Error() string { return "not yet" }
 
 var errNotYet = notYet{}
 
-func TestARightThatIsMissingIsARefusal(t *testing.T) {
-	onBoth(t, func(t *testing.T, p redistest.Program) {
-		server := redistest.Start(t, redistest.Options{Program: p})
-		for _, missing := range []string{"evalsha", "persist", "get"} {
-			server.Do("ACL", "SETUSER", "me", "on", ">secret", "~*", "&*", "+@all", "-"+missing)
-			s := open(t, redisstore.Options{URL: "redis://me:secret@" + server.Addr})
-			if _, err := s.HashKey(t.Context(), [16]byte{}, false, true); !errors.Is(err, redisstore.ErrRefused) {
-				t.Errorf("without %s: %v", missing, err)
-			}
-		}
-	})
-}
-
 // pems writes an authority and a certificate of it to files.
 func pems(t *testing.T) (*redistest.TLS, string) {
 	authority := certtest.NewAuthority(t, "servers")

@@ -51,6 +51,9 @@ func (s *Store) use() (used bool, err error) {
 		defer client.Close()
 	}
 	if err == nil { // the client of one server would try again by itself; here that is for run to do
+		err = s.checkRights(client)
+	}
+	if err == nil {
 		err = s.measure(client)
 	}
 	if err != nil {

@@ -1,8 +1,11 @@
 package redisstore_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -132,5 +135,94 @@ func TestOfRenewalsThoseThatCannotBeStoredFailAlone(t *testing.T) {
 			t.Errorf("where none is renewed: %d bindings, %v", len(bs), err)
 		}
 		server.Continue()
+	})
+}
+
+// isRefused checks that a store cannot be used, and that the error says why and what to do.
+func isRefused(t *testing.T, url string, says ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	s := begin(t, redisstore.Options{URL: url})
+	defer s.Close()
+	err := s.Ready(ctx)
+	if err == nil {
+		_, err = s.HashKey(ctx, [16]byte{7}, false, true)
+	}
+	if !errors.Is(err, redisstore.ErrRefused) {
+		t.Errorf("%s is not refused: %v", url, err)
+		return
+	}
+	for _, want := range says {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: the error is %q, want %q in it", url, err, want)
+		}
+	}
+}
+
+func TestADatabaseThatTheServerDoesNotHaveIsARefusal(t *testing.T) {
+	onBoth(t, func(t *testing.T, p redistest.Program) {
+		server := redistest.Start(t, redistest.Options{Program: p})
+		isRefused(t, server.URL()+"/99", server.URL()+"/99: ", "the server has no database 99; write another one behind the last / of the URL")
+		isRefused(t, "unix://"+server.Socket+"?db=99", "the server has no database 99; write another one in ?db=")
+	})
+}
+
+func TestAServerOfAClusterThatIsAskedAsOneIsARefusal(t *testing.T) {
+	t.Parallel()
+	c := redistest.StartCluster(t, redistest.Redis, 2)
+	var moved *redistest.Server
+	for _, server := range c.Servers {
+		if _, err := server.Try("GET", "remora:1:rights"); err != nil {
+			moved = server
+		}
+	}
+	isRefused(t, moved.URL(), "MOVED", "the server is one of a cluster; write redis-cluster://"+moved.Addr)
+	isRefused(t, moved.URL()+"/2", "the server is one of a cluster, which has no databases; write redis-cluster://"+moved.Addr)
+}
+
+func TestSentinelsThatAreAskedForWhatTheyAreNotAreARefusal(t *testing.T) {
+	onBoth(t, func(t *testing.T, p redistest.Program) {
+		master := redistest.Start(t, redistest.Options{Program: p})
+		sentinel := master.Sentinel("sessions", master.Replica())
+		at := "redis-sentinel://" + sentinel.Addr
+		isRefused(t, at+"/session", `the sentinels know no master "session"; write the name that their configuration has`, at+"/NAME")
+		isRefused(t, at+"/sessions/99", "the server has no database 99")
+		isRefused(t, "redis://"+sentinel.Addr, "perhaps it is a sentinel; then write "+at+"/NAME")
+		isRefused(t, "redis-sentinel://"+master.Addr+"/sessions", "the server is no sentinel", "redis://"+master.Addr)
+	})
+}
+
+// Whichever of the rights of docs/sharing.md is missing, the gateway says which one when it starts. What any connection begins with has no right
+// of its own.
+func TestEachRightThatIsMissingIsNamedAtTheStart(t *testing.T) {
+	var commands []string
+	for _, right := range rights(t) {
+		if name, ok := strings.CutPrefix(right, "+"); ok && !slices.Contains([]string{"hello", "auth", "ping"}, name) && !strings.Contains(name, "cluster") && name != "asking" {
+			commands = append(commands, name)
+		}
+	}
+	onBoth(t, func(t *testing.T, p redistest.Program) {
+		server := redistest.Start(t, redistest.Options{Program: p})
+		url := "redis://remora:secret@" + server.Addr
+		allow := func(more ...string) {
+			server.Do(append([]string{"ACL", "SETUSER", "remora", "reset", "on", ">secret", "~remora:1:*", "&remora:1:news", "+@all"}, more...)...)
+		}
+		for _, command := range commands {
+			allow("-" + command)
+			isRefused(t, url, command)
+		}
+		allow("-publish", "-hset", "-del")
+		isRefused(t, url, "the user lacks rights; give it +publish +del, by ACL SETUSER")
+		allow("resetchannels")
+		isRefused(t, url, "the user lacks rights; give it &remora:1:news, by ACL SETUSER")
+		allow("resetkeys", "~other:*")
+		isRefused(t, url, "the user needs the rights of docs/sharing.md, with the patterns ~remora:1:* and &remora:1:news")
+		allow()
+		s := open(t, redisstore.Options{URL: url})
+		claims(t, s, user, 11)
+		if there := server.Do("KEYS", "*rights*"); there != "" {
+			t.Errorf("there is %q", there)
+		}
 	})
 }
