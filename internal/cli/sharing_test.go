@@ -349,6 +349,8 @@ func TestAGatewayThatMustNotShareDoesNotStart(t *testing.T) {
 	}{
 		"no password":             {[]string{"--store", url}, []string{"--store: the store cannot be used as it is configured: " + url, "NOAUTH"}},
 		"a wrong password":        {[]string{"--store", url + "?password-file=" + file("sesame")}, []string{"--store: the store cannot be used as it is configured: " + url, "WRONGPASS"}},
+		"a database too many":     {[]string{"--store", url + "/99?password-file=" + file("secret")}, []string{"--store: the store cannot be used as it is configured: " + url + "/99: ", "the server has no database 99"}},
+		"TLS, and it has none":    {[]string{"--store", "rediss://" + store.Addr}, []string{"--store: the store cannot be used as it is configured: ", "begin the URL with redis://"}},
 		"another hash key":        {[]string{"--store", let, "--hash-key-file", file("ffeeddccbbaa99887766554433221100")}, []string{"--store: the gateways have different hash keys: ", "give all the same"}},
 		"no hash key":             {[]string{"--store", let}, []string{"--store: the gateways have different hash keys: ", "this one was not; give it the same one"}},
 		"another prefix has none": {[]string{"--store", let, "--store-prefix", "shop"}, nil},

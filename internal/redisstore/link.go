@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -45,6 +47,11 @@ func (s *Store) use() (used bool, err error) {
 	o.PipelineMultiplex = -1 // one connection to each server: what comes later is answered later
 	o.ReadBufferEachConn, o.WriteBufferEachConn = 64<<10, 64<<10
 	o.Dialer.Timeout, o.Dialer.KeepAlive, o.ConnWriteTimeout = patience, patience, patience
+	var asked atomic.Pointer[string] // the address that was connected to last
+	o.Dialer.ControlContext = func(_ context.Context, _, addr string, _ syscall.RawConn) error {
+		asked.Store(&addr)
+		return nil
+	}
 	o.Sentinel.Dialer = o.Dialer
 	client, err := rueidis.NewClient(o)
 	if client != nil {
@@ -57,7 +64,10 @@ func (s *Store) use() (used bool, err error) {
 		err = s.measure(client)
 	}
 	if err != nil {
-		return false, s.refusal(err)
+		if err = s.refusal(err); !errors.Is(err, ErrRefused) && asked.Load() != nil {
+			err = s.otherProtocol(*asked.Load(), err)
+		}
+		return false, err
 	}
 	l := &link{client: client}
 	s.link.Store(l)

@@ -64,7 +64,11 @@ func (s *Store) refusal(err error) error {
 			}
 		}
 	case errors.As(err, &untrusted):
-		return fmt.Errorf("%w: %s: %w", ErrRefused, s.location.name, err)
+		return fmt.Errorf("%w: %s: %w; the parameter ca of the URL names the file with the authorities of the servers' certificates, server-name their name",
+			ErrRefused, s.location.name, err)
+	case isAlert(err) && strings.Contains(err.Error(), "certificate"):
+		return fmt.Errorf("%w: %s: %w; the server wants a certificate that it trusts: the parameters cert and key of the URL name its files",
+			ErrRefused, s.location.name, err)
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -191,6 +192,65 @@ func TestSentinelsThatAreAskedForWhatTheyAreNotAreARefusal(t *testing.T) {
 		isRefused(t, "redis://"+sentinel.Addr, "perhaps it is a sentinel; then write "+at+"/NAME")
 		isRefused(t, "redis-sentinel://"+master.Addr+"/sessions", "the server is no sentinel", "redis://"+master.Addr)
 	})
+}
+
+func TestAServerThatSpeaksTLSAndIsAskedWithoutIsARefusal(t *testing.T) {
+	t.Parallel()
+	files, _ := pems(t)
+	withTLS := redistest.Start(t, redistest.Options{TLS: files})
+	for asked, right := range map[string]string{
+		"redis://%s": "rediss://", "valkey://%s": "valkeys://", "redis-cluster://%s": "rediss-cluster://", "redis-sentinel://%s/main": "rediss-sentinel://",
+	} {
+		isRefused(t, fmt.Sprintf(asked, withTLS.Addr), "the server at "+withTLS.Addr+" speaks TLS; begin the URL with "+right)
+	}
+}
+
+func TestAServerThatIsAskedWithTLSAndHasNoneIsARefusal(t *testing.T) {
+	onBoth(t, func(t *testing.T, p redistest.Program) {
+		without := redistest.Start(t, redistest.Options{Program: p, Password: "secret"})
+		for asked, right := range map[string]string{
+			"rediss://%s": "redis://", "valkeys://%s": "valkey://", "rediss-cluster://%s": "redis-cluster://", "rediss-sentinel://%s/main": "redis-sentinel://",
+		} {
+			isRefused(t, fmt.Sprintf(asked, without.Addr), "the server at "+without.Addr+" answers without TLS, and not with it; begin the URL with "+right)
+		}
+	})
+}
+
+// Neither a server that stands still nor one that closes each connection has said that it speaks another protocol.
+func TestAServerThatDoesNotAnswerEitherWayIsNoRefusal(t *testing.T) {
+	t.Parallel()
+	silent := redistest.Start(t, redistest.Options{})
+	silent.Stop()
+	defer silent.Continue()
+	closing, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closing.Close()
+	go func() {
+		for {
+			conn, err := closing.Accept()
+			if err != nil {
+				return
+			}
+			_ = conn.Close() // it is what the test is about
+		}
+	}()
+	for _, addr := range []string{silent.Addr, closing.Addr().String()} {
+		for _, scheme := range []string{"redis://", "rediss://"} {
+			var log lockedBuffer
+			begin(t, redisstore.Options{URL: scheme + addr, Log: slog.New(slog.NewTextHandler(&log, nil))})
+			silent.Eventually("the log says that it cannot be used", func() error {
+				if !strings.Contains(log.String(), "the store cannot be used; trying again") {
+					return errNotYet
+				}
+				return nil
+			})
+			if strings.Contains(log.String(), "as it is configured") {
+				t.Errorf("%s%s is refused: %s", scheme, addr, log.String())
+			}
+		}
+	}
 }
 
 // Whichever of the rights of docs/sharing.md is missing, the gateway says which one when it starts. What any connection begins with has no right
