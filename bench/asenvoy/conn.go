@@ -12,6 +12,8 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 	"golang.org/x/sys/unix"
+
+	"github.com/remora-proxy/remora/bench/load"
 )
 
 // conn is one connection to a processor. What it has to say is gathered and written at once, after all that was read has been
@@ -59,17 +61,8 @@ func appendFrame(to []byte, t http2.FrameType, flags http2.Flags, stream uint32,
 }
 
 func dial(to netip.AddrPort) (*conn, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := load.Dial(to)
 	if err != nil {
-		return nil, err
-	}
-	err = errors.Join(
-		unix.Connect(fd, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}),
-		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1),
-		unix.SetNonblock(fd, true),
-	)
-	if err != nil {
-		unix.Close(fd) //nolint:errcheck // the error that counts is the first
 		return nil, err
 	}
 	c := &conn{fd: fd, next: 1, streams: map[uint32]*stream{}, window: 65535, initial: 65535, headers: headerBlocks()}

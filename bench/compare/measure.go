@@ -14,6 +14,7 @@ import (
 
 	"github.com/remora-proxy/remora/bench/child"
 	"github.com/remora-proxy/remora/bench/load"
+	"github.com/remora-proxy/remora/bench/measure"
 	"github.com/remora-proxy/remora/bench/peers"
 )
 
@@ -26,7 +27,7 @@ const (
 // bench is a comparison in progress.
 type bench struct {
 	options
-	root, dir string
+	measure.Place
 	peers     []peers.Peer
 	setup     peers.Setup
 	replicas  *child.Child
@@ -149,7 +150,7 @@ func (b *bench) start(p peers.Peer, listens netip.AddrPort) (*child.Child, error
 	if err != nil {
 		return nil, err
 	}
-	c, err := child.Start(command, p.Name, b.dir, b.core(proxyCore))
+	c, err := child.Start(command, p.Name, b.Dir, b.core(proxyCore))
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +179,7 @@ func (b *bench) startReplicas() error {
 		return err
 	}
 	local := netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	b.setup = peers.Setup{Dir: b.dir, Root: b.root, Services: peers.UseCase(port)}
+	b.setup = peers.Setup{Dir: b.Dir, Root: b.Root, Services: peers.UseCase(port)}
 	for _, to := range []*netip.AddrPort{&b.setup.Listen, &b.setup.Admin, &b.setup.Beside} {
 		port, err := child.FreePort(local)
 		if err != nil {
@@ -188,7 +189,7 @@ func (b *bench) startReplicas() error {
 	}
 	b.scripts = map[bool]string{}
 	for _, byHeaders := range []bool{false, true} {
-		if b.scripts[byHeaders], err = peers.WriteLoad(b.dir, byHeaders); err != nil {
+		if b.scripts[byHeaders], err = peers.WriteLoad(b.Dir, byHeaders); err != nil {
 			return err
 		}
 	}
@@ -196,7 +197,7 @@ func (b *bench) startReplicas() error {
 	if err != nil {
 		return err
 	}
-	if b.replicas, err = child.Start(command, peers.Backends.Name, b.dir, b.core(loadCore)); err != nil {
+	if b.replicas, err = child.Start(command, peers.Backends.Name, b.Dir, b.core(loadCore)); err != nil {
 		return err
 	}
 	if err := b.replicas.AwaitListening(b.setup.Services[0].Replicas[0].Addr); err != nil {

@@ -25,7 +25,7 @@ func (b *bench) printVersions() error {
 		}
 	}
 	for _, p := range all {
-		command, err := p.VersionCommand(b.root)
+		command, err := p.VersionCommand(b.Root)
 		if err != nil {
 			return err
 		}

@@ -21,11 +21,11 @@ type conn struct {
 	room [16 << 10]byte
 }
 
-// dial connects and makes the connection non-blocking.
-func dial(to netip.AddrPort) (*conn, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+// Dial connects, and makes the connection non-blocking. It returns the socket.
+func Dial(to netip.AddrPort) (fd int, err error) {
+	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	err = errors.Join(
 		unix.Connect(fd, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}),
@@ -34,9 +34,9 @@ func dial(to netip.AddrPort) (*conn, error) {
 	)
 	if err != nil {
 		unix.Close(fd) //nolint:errcheck // the error that counts is the first
-		return nil, err
+		return 0, err
 	}
-	return &conn{fd: fd}, nil
+	return fd, nil
 }
 
 // write sends a request. It is far smaller than a socket's buffer, which is empty: it goes out at once or not at all.

@@ -103,11 +103,12 @@ func newGenerator(c Config) (*generator, error) {
 		return nil, fmt.Errorf("load: %w", err)
 	}
 	for range c.Connections {
-		conn, err := dial(c.To)
+		fd, err := Dial(c.To)
 		if err != nil {
 			g.close()
 			return nil, fmt.Errorf("load: connecting to %s: %w", c.To, err)
 		}
+		conn := &conn{fd: fd}
 		g.conns = append(g.conns, conn)
 		g.idle = append(g.idle, conn)
 		if err := g.poll.add(conn.fd); err != nil {

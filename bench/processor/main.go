@@ -11,16 +11,12 @@ import (
 	"flag"
 	"fmt"
 	"net/netip"
-	"os"
-	"os/signal"
-	"path/filepath"
-	"runtime"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/remora-proxy/remora/bench/asenvoy"
 	"github.com/remora-proxy/remora/bench/child"
+	"github.com/remora-proxy/remora/bench/measure"
 	"github.com/remora-proxy/remora/bench/peers"
 )
 
@@ -31,7 +27,6 @@ type options struct {
 	many    int
 	rate    float64
 	minute  int
-	out     string
 }
 
 // The rate at which a processor is looked at that has time to spare, and the requests in flight of one that has not.
@@ -41,59 +36,30 @@ const (
 )
 
 func main() {
-	runtime.LockOSThread() // a child dies with the thread that started it
 	var o options
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds; within a round, few and many routes take turns")
 	flag.IntVar(&o.seconds, "seconds", 4, "length of a run in seconds")
 	flag.IntVar(&o.many, "many", 1000, "services that are there besides, each with a route and ten endpoints, where there are many")
 	flag.Float64Var(&o.rate, "rate", 10000, "requests per second to two processors together")
 	flag.IntVar(&o.minute, "hold", 60, "seconds for which they bear it; 0 leaves that out")
-	flag.StringVar(&o.out, "out", "bench/results/processor.md", "file for the report, from the repository's root; empty: print only")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, o); err != nil {
-		fmt.Fprintln(os.Stderr, "processor:", err)
-		stop()
-		os.Exit(1)
-	}
+	measure.Main("processor", "bench/results/processor.md", func(ctx context.Context, at measure.Place) (string, error) { return run(ctx, o, at) })
 }
 
-func run(ctx context.Context, o options) error {
-	root, err := os.Getwd()
-	if err != nil {
-		return err
-	}
-	if _, err := os.Stat(filepath.Join(root, "bin/remora")); err != nil {
-		return fmt.Errorf("%w: run it in the repository's root, after make build", err)
-	}
-	dir, err := os.MkdirTemp("", "remora-processor-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir) //nolint:errcheck // it is in the system's folder for what may be lost
-	b := &bench{options: o, root: root, dir: dir}
+func run(ctx context.Context, o options, at measure.Place) (string, error) {
+	b := &bench{options: o, Place: at}
 	var report strings.Builder
 	fmt.Fprintf(&report, "# remora extproc by itself, %s\n\n", time.Now().UTC().Format("2006-01-02"))
-	if err := b.growth(ctx, &report); err != nil {
-		return err
+	err := b.growth(ctx, &report)
+	if err == nil && o.minute > 0 {
+		err = b.bears(ctx, &report)
 	}
-	if o.minute > 0 {
-		if err := b.bears(ctx, &report); err != nil {
-			return err
-		}
-	}
-	fmt.Printf("\n%s", report.String())
-	if o.out == "" {
-		return nil
-	}
-	return os.WriteFile(filepath.Join(root, o.out), []byte(report.String()), 0o644)
+	return report.String(), err
 }
 
 // bench is a measurement in progress.
 type bench struct {
 	options
-	root, dir string
+	measure.Place
 }
 
 // processor is one that runs.
@@ -105,7 +71,7 @@ type processor struct {
 // start starts a processor with n services more than the three of the use case.
 func (b *bench) start(name string, n int) (*processor, error) {
 	local := netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	s := peers.Setup{Dir: b.dir, Root: b.root, Services: peers.UseCase(8080)}
+	s := peers.Setup{Dir: b.Dir, Root: b.Root, Services: peers.UseCase(8080)}
 	for _, to := range []*netip.AddrPort{&s.Beside, &s.Admin} {
 		port, err := child.FreePort(local)
 		if err != nil {
@@ -114,14 +80,14 @@ func (b *bench) start(name string, n int) (*processor, error) {
 		*to = netip.AddrPortFrom(local, port)
 	}
 	var err error
-	if s.More, err = peers.WriteMany(b.dir, n); err != nil {
+	if s.More, err = peers.WriteMany(b.Dir, n); err != nil {
 		return nil, err
 	}
 	command, err := peers.Processor.Prepare(s)
 	if err != nil {
 		return nil, err
 	}
-	c, err := child.Start(command, name, b.dir, -1)
+	c, err := child.Start(command, name, b.Dir, -1)
 	if err != nil {
 		return nil, err
 	}

@@ -16,14 +16,12 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/remora-proxy/remora/bench/child"
+	"github.com/remora-proxy/remora/bench/measure"
 	"github.com/remora-proxy/remora/bench/peers"
 )
 
@@ -34,68 +32,41 @@ type options struct {
 	rate    float64
 	many    int
 	fill    float64
-	out     string
 }
 
 func main() {
-	runtime.LockOSThread() // a child dies with the thread that started it
 	var o options
 	flag.IntVar(&o.rounds, "rounds", 7, "rounds; within a round, what is compared takes turns")
 	flag.IntVar(&o.seconds, "seconds", 3, "length of a run in seconds; half a second before it is not counted")
 	flag.Float64Var(&o.rate, "rate", 1000, "requests per second: so few that the machine is idle for some of the time")
 	flag.IntVar(&o.many, "sessions", 300_000, "sessions of the three gateways together; 0 leaves that out")
 	flag.Float64Var(&o.fill, "fill", 6000, "requests per second with which these are made")
-	flag.StringVar(&o.out, "out", "bench/results/sharing.md", "file for the report, from the repository's root; empty: print only")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, o); err != nil {
-		fmt.Fprintln(os.Stderr, "sharing:", err)
-		stop()
-		os.Exit(1)
-	}
+	measure.Main("sharing", "bench/results/sharing.md", func(ctx context.Context, at measure.Place) (string, error) { return run(ctx, o, at) })
 }
 
-func run(ctx context.Context, o options) error {
-	root, err := os.Getwd()
-	if err != nil {
-		return err
-	}
-	if _, err := os.Stat(filepath.Join(root, "bin/remora")); err != nil {
-		return fmt.Errorf("%w: run it in the repository's root, after make build", err)
-	}
-	dir, err := os.MkdirTemp("", "remora-sharing-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir) //nolint:errcheck // it is in the system's folder for what may be lost
-	b := &bench{options: o, root: root, dir: dir}
+func run(ctx context.Context, o options, at measure.Place) (string, error) {
+	b := &bench{options: o, Place: at}
 	if err := b.startReplicas(); err != nil {
-		return err
+		return "", err
 	}
 	defer b.replicas.Stop()
 	var report strings.Builder
 	fmt.Fprintf(&report, "# Sessions shared in a Redis, %s\n\n", time.Now().UTC().Format("2006-01-02"))
 	for _, part := range []func(context.Context, *strings.Builder) error{b.cost, b.outages, b.crowd} {
 		if err := part(ctx, &report); err != nil {
-			fmt.Printf("\n%s", report.String()) // what was measured before
-			return err
+			return report.String(), err
 		}
 	}
-	fmt.Printf("\n%s", report.String())
-	if o.out == "" {
-		return nil
-	}
-	return os.WriteFile(filepath.Join(root, o.out), []byte(report.String()), 0o644)
+	return report.String(), nil
 }
 
 // bench is a measurement in progress.
 type bench struct {
 	options
-	root, dir string
-	replicas  *child.Child
-	services  []peers.Service
-	seen      int // newcomers that there were
+	measure.Place
+	replicas *child.Child
+	services []peers.Service
+	seen     int // newcomers that there were
 }
 
 // idle is the sessions' idle time, but for those that are to last.
@@ -121,11 +92,11 @@ func (b *bench) startReplicas() error {
 		return err
 	}
 	b.services = peers.UseCase(port)
-	command, err := peers.Backends.Prepare(peers.Setup{Dir: b.dir, Root: b.root, Services: b.services})
+	command, err := peers.Backends.Prepare(peers.Setup{Dir: b.Dir, Root: b.Root, Services: b.services})
 	if err != nil {
 		return err
 	}
-	if b.replicas, err = child.Start(command, "replicas", b.dir, -1); err != nil {
+	if b.replicas, err = child.Start(command, "replicas", b.Dir, -1); err != nil {
 		return err
 	}
 	if err := b.replicas.AwaitListening(b.services[0].Replicas[0].Addr); err != nil {
@@ -154,7 +125,7 @@ func (b *bench) start(name string, store *redis, idle time.Duration) (*gateway, 
 	if err := errors.Join(append(errs, err)...); err != nil {
 		return nil, err
 	}
-	s := peers.Setup{Dir: b.dir, Root: b.root, Listen: g.listen, Admin: g.admin, Services: b.services}
+	s := peers.Setup{Dir: b.Dir, Root: b.Root, Listen: g.listen, Admin: g.admin, Services: b.services}
 	remora, err := peers.Named([]string{"remora"})
 	if err != nil {
 		return nil, err
@@ -171,7 +142,7 @@ func (b *bench) start(name string, store *redis, idle time.Duration) (*gateway, 
 	if store != nil {
 		command.Args = append(command.Args, "--store", "redis://"+store.addr.String())
 	}
-	if g.Child, err = child.Start(command, name, b.dir, -1); err != nil {
+	if g.Child, err = child.Start(command, name, b.Dir, -1); err != nil {
 		return nil, err
 	}
 	if err := g.AwaitOK("http://" + g.admin.String() + "/readyz"); err != nil {
@@ -183,10 +154,10 @@ func (b *bench) start(name string, store *redis, idle time.Duration) (*gateway, 
 
 // policy writes the use case's AffinityPolicy with an idle time.
 func (b *bench) policy(idle time.Duration) (string, error) {
-	text, err := os.ReadFile(filepath.Join(b.root, "examples/hit-backend/affinitypolicy.yaml"))
+	text, err := os.ReadFile(filepath.Join(b.Root, "examples/hit-backend/affinitypolicy.yaml"))
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(b.dir, "policy-"+idle.String()+".yaml")
+	path := filepath.Join(b.Dir, "policy-"+idle.String()+".yaml")
 	return path, os.WriteFile(path, append(text, "  idleTimeout: "+idle.String()+"\n"...), 0o600)
 }

@@ -37,8 +37,8 @@ func (b *bench) startRedisAt(addr netip.AddrPort) (*redis, error) {
 		return nil, fmt.Errorf("%w: install Debian's redis-server", err)
 	}
 	c, err := child.Start(peers.Command{Program: program, Args: []string{
-		"--bind", addr.Addr().String(), "--port", strconv.Itoa(int(addr.Port())), "--save", "", "--appendonly", "no", "--dir", filepath.Clean(b.dir),
-	}}, "redis", b.dir, -1)
+		"--bind", addr.Addr().String(), "--port", strconv.Itoa(int(addr.Port())), "--save", "", "--appendonly", "no", "--dir", filepath.Clean(b.Dir),
+	}}, "redis", b.Dir, -1)
 	if err != nil {
 		return nil, err
 	}
