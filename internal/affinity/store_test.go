@@ -124,10 +124,3 @@ func (s *sharedTable) Locate(ks []session.Key, _ session.Instant) []bool {
 	}
 	return live
 }
-
-func (s *sharedTable) Delete(k session.Key) bool {
-	if !s.dead.Load() {
-		s.ask("delete")
-	}
-	return s.Table.Delete(k)
-}

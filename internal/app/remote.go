@@ -102,11 +102,6 @@ func (r *remote) Renew(now session.Instant, cs []shared.Claim) ([]shared.Binding
 	return call(r, "renew", now, func() ([]shared.Binding, error) { return r.s.outside.Renew(now, cs) })
 }
 
-// Delete implements shared.Remote.
-func (r *remote) Delete(now session.Instant, k session.Key) (bool, error) {
-	return call(r, "delete", now, func() (bool, error) { return r.s.outside.Delete(now, k) })
-}
-
 // Find implements shared.Remote.
 func (r *remote) Find(now session.Instant, ks []session.Key) ([]shared.Binding, error) {
 	return call(r, "find", now, func() ([]shared.Binding, error) { return r.s.outside.Find(now, ks) })

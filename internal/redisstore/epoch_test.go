@@ -135,7 +135,7 @@ func TestAReplicaOfAClusterThatDiesIsNotMissed(t *testing.T) {
 		another := epochs(t, s)
 		for range 2 {
 			for i := range 64 { // a client that chose any server would meet it
-				if err := s.Announce(shared.News{Kind: shared.Ended, Key: user}); err != nil {
+				if err := s.Announce(shared.News{Kind: shared.Moved, Key: user}); err != nil {
 					t.Fatal(i, err)
 				}
 			}
@@ -146,7 +146,7 @@ func TestAReplicaOfAClusterThatDiesIsNotMissed(t *testing.T) {
 		later := open(t, redisstore.Options{URL: c.URL(), Deliver: func(n shared.News) { heard <- n }})
 		claims(t, later, user, 11)
 		c.Servers[0].Eventually("news are heard", func() error {
-			if err := s.Announce(shared.News{Kind: shared.Ended, Key: user}); err != nil {
+			if err := s.Announce(shared.News{Kind: shared.Moved, Key: user}); err != nil {
 				t.Fatal(err)
 			}
 			select {

@@ -16,7 +16,6 @@ import (
 // A message is: version 1 byte, kind 1, the gateway 4, and what the kind needs. All numbers have their first byte first.
 //
 //	Moved   key 8, owner 8
-//	Ended   key 8
 //	Totals  number of the count 4, part 2, parts 2, and for each owner: owner 8, sessions 4
 //	Drain   on 1, address, incarnation: each with its length before it, 2
 //
@@ -43,8 +42,6 @@ func encodeNews(n shared.News, count uint32) ([][]byte, error) {
 	case shared.Moved:
 		out = binary.BigEndian.AppendUint64(out, uint64(n.Key))
 		out = binary.BigEndian.AppendUint64(out, uint64(n.Owner))
-	case shared.Ended:
-		out = binary.BigEndian.AppendUint64(out, uint64(n.Key))
 	case shared.Drain:
 		endpoint, err := encodeEndpoint(n.Endpoint)
 		if err != nil {
@@ -129,9 +126,6 @@ func (r *newsReader) read(in []byte) (n shared.News, whole bool, err error) {
 	switch {
 	case n.Kind == shared.Moved && len(in) == 16:
 		n.Key, n.Owner = session.Key(binary.BigEndian.Uint64(in)), shared.Identity(binary.BigEndian.Uint64(in[8:]))
-		return n, true, nil
-	case n.Kind == shared.Ended && len(in) == 8:
-		n.Key = session.Key(binary.BigEndian.Uint64(in))
 		return n, true, nil
 	case n.Kind == shared.Drain && len(in) > 0 && in[0] <= 1:
 		var ok bool

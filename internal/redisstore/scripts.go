@@ -18,9 +18,6 @@ var bindingLua string
 //go:embed scripts/put.lua
 var putLua string
 
-//go:embed scripts/delete.lua
-var deleteLua string
-
 //go:embed scripts/count.lua
 var countLua string
 
@@ -42,7 +39,7 @@ var agreeLua string
 // script is a script that the store may have already: it is called by the hash of its text.
 type script struct{ text, sha string }
 
-type scripts struct{ put, delete, count, lead, drain, drained, epoch, agree *script }
+type scripts struct{ put, count, lead, drain, drained, epoch, agree *script }
 
 func newScript(text string) *script {
 	text = bindingLua + text
@@ -51,7 +48,7 @@ func newScript(text string) *script {
 }
 
 func newScripts() scripts {
-	return scripts{newScript(putLua), newScript(deleteLua), newScript(countLua), newScript(leadLua), newScript(drainLua), newScript(drainedLua), newScript(epochLua), newScript(agreeLua)}
+	return scripts{newScript(putLua), newScript(countLua), newScript(leadLua), newScript(drainLua), newScript(drainedLua), newScript(epochLua), newScript(agreeLua)}
 }
 
 // call is one call of a script: the keys, which a cluster has in one slot, and the other arguments.

@@ -201,18 +201,6 @@ func (r *renewal) take(result rueidis.RedisResult, indices []uint32) error {
 	return nil
 }
 
-// Delete is Remote's: one round trip.
-func (s *Store) Delete(now session.Instant, k session.Key) (bool, error) {
-	news, err := encodeNews(shared.News{Kind: shared.Ended, From: s.id, Key: k}, 0)
-	if err != nil {
-		return false, err
-	}
-	return do(s, func(ctx context.Context, client rueidis.Client) (bool, error) {
-		args := append(s.head(now), s.newsChannel, string(fieldOf(k)), string(news[0]))
-		return s.scripts.delete.one(ctx, client, s.bucketKey(k), args).AsBool()
-	})
-}
-
 // Find is Remote's: a round trip for each 512 keys.
 func (s *Store) Find(now session.Instant, ks []session.Key) ([]shared.Binding, error) {
 	found := make([]shared.Binding, 0, len(ks))

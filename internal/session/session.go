@@ -76,13 +76,11 @@ type Store interface {
 	// `to` afterwards, with its holds and the time it was last seen; otherwise nothing changes. It returns the endpoint that the session has
 	// after the call (0: it has none) and whether this call moved it.
 	Move(k Key, from, to EndpointID, now Instant, idle time.Duration) (owner EndpointID, moved bool)
-	// Release takes back one hold of k and starts its idle time anew at now. A session that expired, was deleted or has no
+	// Release takes back one hold of k and starts its idle time anew at now. A session that expired or has no
 	// holds is left as it is.
 	Release(k Key, now Instant)
 	// Peek shows the live session of k and changes nothing.
 	Peek(k Key, now Instant, idle time.Duration) (Entry, bool)
-	// Delete ends the session of k, held or not, and reports whether one was there.
-	Delete(k Key) bool
 	// Live is how many sessions are bound to ep. Sessions that expired since the last sweep still count.
 	Live(ep EndpointID) int
 	// Len is how many sessions are stored, expired ones that no sweep has met included.
@@ -96,10 +94,10 @@ type Store interface {
 }
 
 // Shared is a Store that has its sessions in common with other gateways. Acquire, Release, Peek, Live, Len, Sweep and Range answer from what this
-// gateway has; Bind, Move, Delete, Find and Locate may wait for a store outside, for a bounded time.
+// gateway has; Bind, Move, Find and Locate may wait for a store outside, for a bounded time.
 type Shared interface {
 	Store
-	// Waits reports whether Bind, Move, Delete, Find and Locate would ask the store outside now. When it is known not to answer they do not, and
+	// Waits reports whether Bind, Move, Find and Locate would ask the store outside now. When it is known not to answer they do not, and
 	// wait for nothing.
 	Waits() bool
 	// Find is Peek that asks the store outside where this gateway has no live session of k, and takes over what it learns.

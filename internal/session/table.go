@@ -201,7 +201,7 @@ func (t *Table) Peek(k Key, now Instant, idle time.Duration) (Entry, bool) {
 	return sh.entry(i), true
 }
 
-// Delete implements Store.
+// Delete ends the session of k in this table, held or not, and reports whether one was there.
 func (t *Table) Delete(k Key) bool {
 	tag := mix(k)
 	sh := t.shard(tag)

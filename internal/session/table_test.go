@@ -134,6 +134,29 @@ func TestAnEntryIsLiveByTheRuleOfTheStore(t *testing.T) {
 	}
 }
 
+func TestADeletedSessionIsGone(t *testing.T) {
+	const key, at = Key(7), EndpointID(3)
+	table := NewTable(Options{})
+	table.Bind(key, at, testNow, time.Minute)
+	for range 2000 { // more holds than fit into the slot
+		table.Acquire(key, testNow, time.Minute)
+	}
+	if !table.Delete(key) || table.Delete(key) {
+		t.Error("want true, then false")
+	}
+	table.Release(key, testNow)
+	if table.Len() != 0 || table.Live(at) != 0 {
+		t.Errorf("%d sessions are left, %d of its endpoint", table.Len(), table.Live(at))
+	}
+	table.Bind(key, 4, testNow, time.Minute)
+	for want := range 1024 { // it begins with no hold of the former one
+		if e, live := table.Peek(key, testNow, time.Minute); !live || int(e.Holds) != want+1 {
+			t.Fatalf("it has begun anew, and has %d holds; want %d", e.Holds, want+1)
+		}
+		table.Acquire(key, testNow, time.Minute)
+	}
+}
+
 func TestASessionIsDroppedOnlyAsItWasSeen(t *testing.T) {
 	const key, at = Key(7), EndpointID(3)
 	now, idle := Instant(1_800_000_000_000), time.Minute

@@ -64,8 +64,6 @@ func (d *depot) execute(o *op) {
 			o.bindings[i].Claimed -= shift
 			o.bindings[i].Until -= shift
 		}
-	case opDelete:
-		o.yes, o.err = o.g.remote.Delete(now, o.keys[0])
 	case opFind:
 		var found []shared.Binding
 		found, o.err = o.g.remote.Find(now, o.keys)

@@ -22,7 +22,6 @@ const (
 	opClaim opKind = iota
 	opMove
 	opRenew
-	opDelete
 	opFind
 	opCount
 	opLead
@@ -30,7 +29,7 @@ const (
 	opAnnounce
 )
 
-var opNames = [...]string{"claim", "move", "renewal", "delete", "find", "count", "lead", "epoch", "announcement"}
+var opNames = [...]string{"claim", "move", "renewal", "find", "count", "lead", "epoch", "announcement"}
 
 // op is a call on its way: what the gateway sends, and what the store answers.
 type op struct {
@@ -198,14 +197,6 @@ func (l *link) Renew(now session.Instant, cs []shared.Claim) ([]shared.Binding, 
 		}
 	}
 	return append([]shared.Binding(nil), o.bindings...), nil
-}
-
-func (l *link) Delete(now session.Instant, k session.Key) (bool, error) {
-	o := l.open(opDelete, now)
-	defer l.close(o)
-	o.keys = append(o.keys, k)
-	err := l.call(o)
-	return o.yes && err == nil, err
 }
 
 func (l *link) Find(now session.Instant, ks []session.Key) ([]shared.Binding, error) {

@@ -247,10 +247,6 @@ func (s *Store) Hear(n News, now session.Instant) {
 			s.moves.add(n.Key, s.identity(e.Endpoint), now)
 			s.stats.followed.Add(1)
 		}
-	case Ended:
-		if n.From != s.o.Gateway {
-			s.Table.Delete(n.Key)
-		}
 	case Drain: // the engine's: see whoever calls Hear
 	}
 }

@@ -58,8 +58,6 @@ type Remote interface {
 	// Where a session could not be stored because the memory is used up, its binding is zero, and the error is ErrFull. Where some could not be
 	// renewed for another reason their bindings are zero and the error says why.
 	Renew(now session.Instant, cs []Claim) ([]Binding, error)
-	// Delete ends a session, reports whether a live one was there, and tells the other gateways.
-	Delete(now session.Instant, k session.Key) (bool, error)
 	// Find returns the live binding of each key.
 	Find(now session.Instant, ks []session.Key) ([]Binding, error)
 	// Count counts the live sessions of a part of the store by owner, and removes those that have ended. Called with 0 … parts-1 it
@@ -86,7 +84,6 @@ type NewsKind uint8
 // The kinds of news.
 const (
 	Moved  NewsKind = iota + 1 // the session Key has the owner Owner now
-	Ended                      // the session Key was deleted
 	Totals                     // all live sessions, by owner: the others have none
 	Drain                      // an operator drained Endpoint (its address and incarnation), or took that back
 )

@@ -177,13 +177,6 @@ func (w *way) Find(now session.Instant, ks []session.Key) ([]shared.Binding, err
 	return w.Remote.Find(now, ks)
 }
 
-func (w *way) Delete(now session.Instant, k session.Key) (bool, error) {
-	if err := w.call(); err != nil {
-		return false, err
-	}
-	return w.Remote.Delete(now, k)
-}
-
 func (w *way) Renew(now session.Instant, cs []shared.Claim) ([]shared.Binding, error) {
 	if w.cut {
 		return nil, errCut

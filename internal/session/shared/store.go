@@ -294,19 +294,6 @@ func (s *Store) renewSoon(k session.Key) {
 	}
 }
 
-// Delete implements session.Store. While the store outside does not answer, only this gateway forgets the session.
-func (s *Store) Delete(k session.Key) bool {
-	was := s.Table.Delete(k)
-	s.untold.forget(k)
-	if s.link.down() {
-		return was
-	}
-	now := session.Instant(s.latest.Load())
-	there, err := s.remote.Delete(now, k)
-	s.link.heard(now, err)
-	return was || there
-}
-
 // Find implements session.Shared.
 func (s *Store) Find(k session.Key, now session.Instant, idle time.Duration) (session.Entry, bool) {
 	if e, live := s.Peek(k, now, idle); live || s.link.down() {

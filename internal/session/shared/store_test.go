@@ -142,14 +142,6 @@ func TestSeveralGateways(t *testing.T) {
 			r.pass(interval)
 			b.want(k, 2, 3, session.Existing)
 		}},
-		{"a session that is deleted is deleted for all", func(t *testing.T, _ *rig, a, b *gateway) {
-			a.want(k, 1, 1, session.Bound)
-			b.want(k, 2, 1, session.Existing)
-			if !a.Delete(k) || a.Delete(k) {
-				t.Error("Delete: want true, then false")
-			}
-			b.want(k, 2, 2, session.Bound)
-		}},
 		{"Find shows a session of another gateway, and does not renew it", func(t *testing.T, r *rig, a, b *gateway) {
 			a.want(k, 1, 1, session.Bound)
 			r.pass(10 * time.Second)

@@ -42,8 +42,9 @@ var raceSpecs = []spec{
 				}
 			}
 			s.wantSession(k, after(10*idle), session.Entry{Endpoint: owners[0], LastSeen: start, Holds: racers})
-			s.Delete(k)
+			s.releaseAll(k, racers, start)
 		}
+		s.sweepAll(after(2 * idle))
 		s.wantStored()
 	}},
 	{"of many that bind an expired key at once exactly one is first", func(t *testing.T, s *store) {
@@ -60,8 +61,9 @@ var raceSpecs = []spec{
 			if first.Load() != 1 {
 				t.Fatalf("%d were first", first.Load())
 			}
-			s.Delete(k)
+			s.releaseAll(k, racers, after(idle))
 		}
+		s.sweepAll(after(2 * idle))
 		s.wantStored()
 	}},
 	{"of many that move a session at once exactly one moves it, and all learn where it is", func(t *testing.T, s *store) {
@@ -83,8 +85,9 @@ var raceSpecs = []spec{
 					t.Fatalf("%d moved it; the owners are %v", movers.Load(), owners)
 				}
 			}
-			s.Delete(k)
+			s.Release(k, start)
 		}
+		s.sweepAll(after(2 * idle))
 		s.wantStored()
 	}},
 	{"holds that come and go on all sides add up", func(_ *testing.T, s *store) {
@@ -132,7 +135,6 @@ var raceSpecs = []spec{
 				s.Bind(k, ep, start, idle)
 				s.Move(k, ep, ep+10, start, idle)
 				s.Release(k, start)
-				s.Delete(k)
 			}
 		})
 		close(done)

@@ -51,8 +51,9 @@ var bindSpecs = []spec{
 			s.wantSession(k, start, session.Entry{Endpoint: session.EndpointID(1 + i), LastSeen: start})
 		}
 		for i, k := range keys {
-			if !s.Delete(k) || s.Len() != len(keys)-1-i {
-				s.t.Fatalf("Delete(%#x): it was not there, or more than it went", uint64(k))
+			s.Move(k, session.EndpointID(1+i), 50, start, idle)
+			if moved := s.Live(50); moved != 1+i || s.Len() != len(keys) {
+				s.t.Fatalf("Move(%#x): %d of %d sessions have moved; want %d of %d", uint64(k), moved, s.Len(), 1+i, len(keys))
 			}
 		}
 	}},
@@ -63,19 +64,6 @@ var bindSpecs = []spec{
 		if n := s.Live(session.MaxEndpoints - 1); n != 1 {
 			s.t.Fatalf("Live: got %d; want 1", n)
 		}
-	}},
-	{"Delete ends a session, held or not, once", func(t *testing.T, s *store) {
-		held, released := key(), key()
-		s.bindHeld(held, 7, start)
-		s.bind(released, 7, start)
-		for _, k := range []session.Key{held, released} {
-			if !s.Delete(k) || s.Delete(k) {
-				t.Fatal("Delete: want true, then false")
-			}
-			s.wantNone(k, start)
-			s.wantNotAcquired(k, start)
-		}
-		s.wantStored()
 	}},
 }
 
@@ -108,10 +96,6 @@ var holdSpecs = []spec{
 		k := key()
 		s.Release(k, start)
 		s.wantStored()
-		s.bindHeld(k, 7, start)
-		s.Delete(k)
-		s.Release(k, start)
-		s.wantStored()
 	}},
 	{"Release of an expired session does not revive it", func(_ *testing.T, s *store) {
 		k := key()
@@ -134,20 +118,6 @@ var holdSpecs = []spec{
 		s.wantSession(k, start, session.Entry{Endpoint: 7, LastSeen: start})
 		s.wantSession(other, start, session.Entry{Endpoint: 8, LastSeen: start})
 		s.wantNone(k, after(idle))
-	}},
-	{"a key deleted with thousands of holds begins anew with one", func(_ *testing.T, s *store) {
-		k := key()
-		s.bindHeld(k, 7, start)
-		for range 2000 {
-			s.wantAcquired(k, start, 7)
-		}
-		s.Delete(k)
-		s.bindHeld(k, 8, start)
-		s.wantSession(k, start, session.Entry{Endpoint: 8, LastSeen: start, Holds: 1})
-		for range 1023 {
-			s.wantAcquired(k, start, 8)
-		}
-		s.wantSession(k, start, session.Entry{Endpoint: 8, LastSeen: start, Holds: 1024})
 	}},
 }
 

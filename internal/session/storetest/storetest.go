@@ -60,6 +60,12 @@ func (s *store) bindHeld(k session.Key, ep session.EndpointID, now session.Insta
 	}
 }
 
+func (s *store) releaseAll(k session.Key, holds int, now session.Instant) {
+	for range holds {
+		s.Release(k, now)
+	}
+}
+
 func (s *store) wantSession(k session.Key, now session.Instant, want session.Entry) {
 	s.t.Helper()
 	want.Key = k

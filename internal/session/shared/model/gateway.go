@@ -82,15 +82,6 @@ func (g *gateway) Renew(now session.Instant, cs []shared.Claim) (bs []shared.Bin
 	return bs, err
 }
 
-// Delete is Remote's.
-func (g *gateway) Delete(now session.Instant, k session.Key) (bool, error) {
-	now = g.store.enter(now)
-	defer g.store.leave([]shared.News{{Kind: shared.Ended, From: g.id, Key: k}})
-	_, live := g.live(now, k)
-	delete(g.store.state.sessions, k)
-	return live, nil
-}
-
 // Find is Remote's.
 func (g *gateway) Find(now session.Instant, ks []session.Key) ([]shared.Binding, error) {
 	now = g.store.enter(now)

@@ -105,12 +105,7 @@ func (m *comparison) randomCall() func(shared.Remote) []any {
 			bs, err := r.Renew(now, cs)
 			return []any{"Renew", cs, bs, m.plain(err)}
 		}
-	case 7:
-		return func(r shared.Remote) []any {
-			ok, err := r.Delete(now, c.Key)
-			return []any{"Delete", c.Key, ok, m.plain(err)}
-		}
-	case 8:
+	case 7, 8:
 		ks := []session.Key{m.key(), m.key(), m.key()}
 		return func(r shared.Remote) []any {
 			bs, err := r.Find(now, ks)

@@ -7,14 +7,6 @@ import (
 	"github.com/remora-proxy/remora/internal/session/shared"
 )
 
-// delete checks what Delete answers.
-func (s *store) delete(r shared.Remote, now session.Instant, k session.Key, want bool) {
-	s.t.Helper()
-	if got, err := r.Delete(begin+now, k); err != nil || got != want {
-		s.t.Fatalf("Delete: got %v, %v; want %v", got, err, want)
-	}
-}
-
 func (s *store) lead(r shared.Remote, now session.Instant, forMillis int64, want bool) {
 	s.t.Helper()
 	if got, err := r.Lead(begin+now, forMillis); err != nil || got != want {
@@ -23,23 +15,11 @@ func (s *store) lead(r shared.Remote, now session.Instant, forMillis int64, want
 }
 
 var restSpecs = []spec{
-	{"a deleted session is gone, and all hear of it", func(_ *testing.T, s *store) {
-		c := at(0, user, e1)
-		s.claim(s.a, 0, c, binding(c, idA), true)
-		s.delete(s.b, 1, user, true)
-		s.find(s.a, 1, user, shared.Binding{})
-		s.told(shared.News{Kind: shared.Ended, From: idB, Key: user})
-	}},
-	{"what is not there cannot be deleted, but all hear of it: one of them may have it", func(_ *testing.T, s *store) {
-		s.delete(s.a, 0, user, false)
-		s.told(shared.News{Kind: shared.Ended, From: idA, Key: user})
-	}},
-	{"an ended session counts as not there", func(_ *testing.T, s *store) {
-		c := at(0, user, e1)
-		s.claim(s.a, 0, c, binding(c, idA), true)
-		s.delete(s.a, idle, user, false)
-		s.claim(s.a, 1, c, binding(c, idA), true)
-		s.delete(s.b, idle, user, true)
+	{"a session that has ended counts as not there", func(_ *testing.T, s *store) {
+		first, second := at(0, user, e1), at(idle+1, user, e2)
+		s.claim(s.a, 0, first, binding(first, idA), true)
+		s.find(s.a, idle, user, shared.Binding{})
+		s.claim(s.a, idle+1, second, binding(second, idA), true)
 	}},
 	{"many are found at once, in the order in which they were asked for", func(t *testing.T, s *store) {
 		var keys []session.Key
@@ -128,7 +108,6 @@ var restSpecs = []spec{
 		}
 		news := []shared.News{
 			{Kind: shared.Moved, From: idB, Key: user, Owner: e1},
-			{Kind: shared.Ended, From: idB, Key: user + 1},
 			{Kind: shared.Totals, From: idB, Counted: map[shared.Identity]int{}},
 			{Kind: shared.Drain, From: idB, Endpoint: [2]string{"[::1]:8080", "pod-uid"}, On: true},
 			{Kind: shared.Drain, From: idB, Endpoint: [2]string{"127.0.0.1:1", ""}},

@@ -102,9 +102,6 @@ var fullSpecs = []spec{
 		if ok, err := s.a.Lead(begin, 1000); err != nil || !ok {
 			t.Errorf("nobody counts, and frees memory: %v, %v", ok, err)
 		}
-		if ok, err := s.a.Delete(begin+30, user); err != nil || !ok {
-			t.Errorf("Delete: %v, %v", ok, err)
-		}
 		s.Full(false)
 		last := at(40, user+1, e1)
 		s.claim(s.a, 40, last, binding(last, idA), true)
