@@ -150,7 +150,7 @@ func TestADeletedSessionIsGone(t *testing.T) {
 	}
 	table.Bind(key, 4, testNow, time.Minute)
 	for want := range 1024 { // it begins with no hold of the former one
-		if e, live := table.Peek(key, testNow, time.Minute); !live || int(e.Holds) != want+1 {
+		if e, live := table.Peek(key, testNow, time.Minute); !live || e.Holds != want+1 {
 			t.Fatalf("it has begun anew, and has %d holds; want %d", e.Holds, want+1)
 		}
 		table.Acquire(key, testNow, time.Minute)
