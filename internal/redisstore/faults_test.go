@@ -320,7 +320,7 @@ func TestAPasswordIsInNoMessage(t *testing.T) {
 		if err == nil || !errors.Is(err, redisstore.ErrRefused) || !strings.Contains(err.Error(), "WRONGPASS") {
 			t.Errorf("got %v", err)
 		}
-		if _, _, err := s.Claim(now(), claimOf(user, 11, now())); !errors.Is(err, redisstore.ErrUnreachable) {
+		if _, _, err := s.Claim(now(), claimOf(user, 11, now())); !errors.Is(err, redisstore.ErrUnreachable) || !strings.Contains(err.Error(), "WRONGPASS") {
 			t.Errorf("a claim: %v", err)
 		}
 		if text := fmt.Sprint(err, log.String(), s.Name()); strings.Contains(text, "wrongSecret") {

@@ -240,12 +240,22 @@ func (s *Store) deliver() {
 	}
 }
 
+// unreachable is why a call fails at once. Of the problem it has the words alone: a call did not time out where a connection did.
+func (s *Store) unreachable() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.problem == nil { // the connections have just been given up
+		return fmt.Errorf("%w: %s", ErrUnreachable, s.location.name)
+	}
+	return fmt.Errorf("%w: %s: %s", ErrUnreachable, s.location.name, s.problem.Error())
+}
+
 // do makes a call to the store, for as long as a call may take.
 func do[T any](s *Store, f func(context.Context, rueidis.Client) (T, error)) (T, error) {
 	l := s.link.Load()
 	if l == nil {
 		var none T
-		return none, fmt.Errorf("%w: %s", ErrUnreachable, s.location.name)
+		return none, s.unreachable()
 	}
 	return doUntil(s.deadline(), s, l.client, s.options.Timeout, f)
 }
