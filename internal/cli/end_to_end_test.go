@@ -7,12 +7,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/remora-proxy/remora/internal/admin"
+	"github.com/remora-proxy/remora/internal/programtest"
 )
 
 // replicas is one service's replicas: running processes, or servers of the test.
@@ -27,7 +29,7 @@ func startBackends(t *testing.T, service string, n int) replicas {
 	r := replicas{service: service}
 	for i := range n {
 		p := start(t, "backend", "--service", service, "--name", fmt.Sprintf("%s-%d", service, i), "--listen", "127.0.0.1:0", "--exit-on-eof")
-		_, address, _ := strings.Cut(p.line("listens on"), " listens on ")
+		_, address, _ := strings.Cut(p.Line("listens on"), " listens on ")
 		r.addresses = append(r.addresses, address)
 	}
 	return r
@@ -176,11 +178,11 @@ func TestABadReloadKeepsTheConfigurationAndSaysWhy(t *testing.T) {
 	successful("1")
 
 	edit(t, folder, "virtualservice.yaml", "exact: backend-2", "exakt: backend-2")
-	finding := g.logged("invalid configuration", "finding")
+	finding := g.Logged("invalid configuration", "finding")
 	if !strings.Contains(finding, "virtualservice.yaml:") || !strings.Contains(finding, "exakt") {
 		t.Errorf("the finding is %q", finding)
 	}
-	g.line("the configuration is refused and is as it was before")
+	g.Line("the configuration is refused and is as it was before")
 	if r := g.hit(annAt1); r.Target != "backend-1" {
 		t.Errorf("after the bad reload: %+v", r)
 	}
@@ -189,14 +191,14 @@ func TestABadReloadKeepsTheConfigurationAndSaysWhy(t *testing.T) {
 	}
 	successful("0")
 
-	g.signal(syscall.SIGHUP)
-	if why := g.logged("loading the configuration", "why"); why != "SIGHUP" {
+	g.Signal(syscall.SIGHUP)
+	if why := g.Logged("loading the configuration", "why"); why != "SIGHUP" {
 		t.Errorf("loaded because of %q", why)
 	}
-	g.line("the configuration is refused and is as it was before")
+	g.Line("the configuration is refused and is as it was before")
 
 	edit(t, folder, "virtualservice.yaml", "exakt: backend-2", "exact: two")
-	g.line(`"msg":"configuration applied"`)
+	g.Line(`"msg":"configuration applied"`)
 	if r := g.hit(`{"username":"ann","target":"two"}`); r.status != http.StatusServiceUnavailable {
 		t.Errorf("after the good reload the new route gives %+v", r) // backend-2 has no replica here
 	}
@@ -214,9 +216,9 @@ func TestAReloadOpensAndClosesPorts(t *testing.T) {
 	folder := configure(t, startBackends(t, "backend-1", 1))
 	g := serve(t, "-f", folder, "--port", "81=0")
 	edit(t, folder, "gateway.yaml", "number: 80", "number: 81")
-	g.line(`"msg":"configuration applied"`)
+	g.Line(`"msg":"configuration applied"`)
 	first := g.url
-	g.url = "http://" + g.logged("listening", "address")
+	g.url = "http://" + g.Logged("listening", "address")
 	if r := g.hit(annAt1); r.status != http.StatusOK {
 		t.Errorf("through the new port: %+v", r)
 	}
@@ -229,7 +231,7 @@ func TestAReloadOpensAndClosesPorts(t *testing.T) {
 	defer busy.Close()
 	_, port, _ := net.SplitHostPort(busy.Addr().String())
 	edit(t, folder, "gateway.yaml", "number: 81", "number: "+port)
-	if reason := g.logged("the configuration is refused and is as it was before", "error"); !strings.Contains(reason, busy.Addr().String()+" is in use") {
+	if reason := g.Logged("the configuration is refused and is as it was before", "error"); !strings.Contains(reason, busy.Addr().String()+" is in use") {
 		t.Errorf("refused because of %q", reason)
 	}
 	if r := g.hit(annAt1); r.status != http.StatusOK {
@@ -269,8 +271,8 @@ func TestAStopFinishesRequestsInFlight(t *testing.T) {
 		answer <- result{r, err}
 	}()
 	<-arrived
-	g.signal(syscall.SIGTERM)
-	g.line(`"msg":"stopping"`)
+	g.Signal(syscall.SIGTERM)
+	g.Line(`"msg":"stopping"`)
 	if status, body := g.adminGet("/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "stopping") {
 		t.Errorf("/readyz gives %d %q while the gateway stops", status, body)
 	}
@@ -278,9 +280,7 @@ func TestAStopFinishesRequestsInFlight(t *testing.T) {
 	if r := <-answer; r.err != nil || r.reply.Target != "slow" {
 		t.Errorf("the request in flight got %+v, %v", r.reply, r.err)
 	}
-	if status := g.exit(); status != 0 {
-		t.Errorf("exit status %d", status)
-	}
+	g.Ends(0)
 }
 
 func TestASecondSignalCutsOffRequestsInFlight(t *testing.T) {
@@ -293,13 +293,11 @@ func TestASecondSignalCutsOffRequestsInFlight(t *testing.T) {
 		answer <- result{r, err}
 	}()
 	<-arrived
-	g.signal(syscall.SIGTERM)
-	g.line(`"msg":"stopping"`)
-	g.signal(syscall.SIGINT)
-	if status := g.exit(); status != 1 {
-		t.Errorf("exit status %d", status)
-	}
-	g.line("requests in flight were cut off")
+	g.Signal(syscall.SIGTERM)
+	g.Line(`"msg":"stopping"`)
+	g.Signal(syscall.SIGINT)
+	g.Ends(1)
+	g.Line("requests in flight were cut off")
 	if r := <-answer; r.err == nil {
 		t.Errorf("the request in flight got %+v", r.reply)
 	}
@@ -308,8 +306,7 @@ func TestASecondSignalCutsOffRequestsInFlight(t *testing.T) {
 func TestTheGatewayEndsWithTheProgramThatStartedIt(t *testing.T) {
 	t.Parallel()
 	folder := configure(t, startBackends(t, "backend-1", 1))
-	path, err := binary()
-	must(t, err)
+	path := programtest.Remora(t)
 	// A shell that is killed cannot tell its children anything: only the kernel closes its end of the pipe.
 	for _, args := range [][]string{
 		{"serve", "-f", folder, "--port", "80=0", "--admin", "off", "--exit-on-eof"},
@@ -317,12 +314,13 @@ func TestTheGatewayEndsWithTheProgramThatStartedIt(t *testing.T) {
 	} {
 		reader, writer, err := os.Pipe()
 		must(t, err)
-		p := startWithStdin(t, reader, path, args...)
-		p.line("isten")
+		defer reader.Close()
+		cmd := exec.Command(path, args...)
+		cmd.Stdin = reader
+		p := programtest.Run(t, cmd)
+		p.Line("isten")
 		must(t, writer.Close())
-		if status := p.exit(); status != 0 {
-			t.Errorf("%s: exit status %d", args[0], status)
-		}
+		p.Ends(0)
 	}
 }
 
@@ -331,10 +329,7 @@ func TestSessionsOutlastAStop(t *testing.T) {
 	folder, file := configure(t, startBackends(t, "backend-1", 2)), filepath.Join(t.TempDir(), "sessions")
 	g := serve(t, "-f", folder, "--session-file", file)
 	first := g.hit(annAt1)
-	g.signal(syscall.SIGTERM)
-	if status := g.exit(); status != 0 {
-		t.Fatalf("exit status %d", status)
-	}
+	g.Stop()
 	g = serve(t, "-f", folder, "--session-file", file)
 	if r := g.hit(annAt1); r.PodID != first.PodID || r.Session != "existing" || r.Visits != 2 {
 		t.Errorf("after the restart: %+v, before: %+v", r, first)
@@ -355,10 +350,9 @@ func TestSessionsOfTheLastSaveOutlastAKill(t *testing.T) {
 		user := fmt.Sprintf("user-%d", i)
 		at[user] = g.hit(fmt.Sprintf(`{"username":%q,"target":"backend-1"}`, user)).PodID
 	}
-	g.line(`"msg":"sessions saved"`) // may have begun before the last request
-	g.line(`"msg":"sessions saved"`)
-	must(t, g.cmd.Process.Kill())
-	g.exit()
+	g.Line(`"msg":"sessions saved"`) // may have begun before the last request
+	g.Line(`"msg":"sessions saved"`)
+	g.Kill()
 	g = serve(t, "-f", folder, "--session-file", file)
 	for user, pod := range at {
 		if r := g.hit(fmt.Sprintf(`{"username":%q,"target":"backend-1"}`, user)); r.PodID != pod || r.Session != "existing" {
@@ -372,8 +366,7 @@ func TestATornSessionFileIsSaidAndKeptAside(t *testing.T) {
 	folder, file := configure(t, startBackends(t, "backend-1", 1)), filepath.Join(t.TempDir(), "sessions")
 	g := serve(t, "-f", folder, "--session-file", file)
 	g.hit(annAt1)
-	g.signal(syscall.SIGTERM)
-	g.exit()
+	g.Stop()
 	whole, err := os.ReadFile(file)
 	must(t, err)
 	for name, bad := range map[string]string{
@@ -391,8 +384,7 @@ func TestATornSessionFileIsSaidAndKeptAside(t *testing.T) {
 		if aside, err := os.ReadFile(file + ".corrupt"); string(aside) != bad {
 			t.Errorf("%s: kept aside are %d bytes, %v", name, len(aside), err)
 		}
-		g.signal(syscall.SIGTERM)
-		g.exit()
+		g.Stop()
 	}
 }
 
@@ -401,9 +393,9 @@ func TestASaveThatFailsIsSaidAndTheExitStatusTells(t *testing.T) {
 	folder, dir := configure(t, startBackends(t, "backend-1", 1)), filepath.Join(t.TempDir(), "gone")
 	must(t, os.Mkdir(dir, 0o700))
 	g := serve(t, "-f", folder, "--session-file", filepath.Join(dir, "sessions"), "--session-save-interval", "1s")
-	g.line(`"msg":"sessions saved"`)
+	g.Line(`"msg":"sessions saved"`)
 	must(t, os.RemoveAll(dir))
-	g.line(`"msg":"the sessions were not saved"`)
+	g.Line(`"msg":"the sessions were not saved"`)
 	if r := g.hit(annAt1); r.status != http.StatusOK {
 		t.Errorf("while saves fail: %+v", r)
 	}
@@ -412,10 +404,8 @@ func TestASaveThatFailsIsSaidAndTheExitStatusTells(t *testing.T) {
 	if st.Sessions.SaveError == "" || st.Sessions.SavedAt == nil || st.Sessions.Stored != 1 {
 		t.Errorf("the status is %+v", st.Sessions)
 	}
-	g.signal(syscall.SIGTERM)
-	if status := g.exit(); status != 1 {
-		t.Errorf("exit status %d", status)
-	}
+	g.Signal(syscall.SIGTERM)
+	g.Ends(1)
 }
 
 func TestTheAccessLogHasEachRequestAndNoUsersName(t *testing.T) {
@@ -423,14 +413,13 @@ func TestTheAccessLogHasEachRequestAndNoUsersName(t *testing.T) {
 	g := serve(t, "-f", configure(t, startBackends(t, "backend-1", 1)), "--access-log", "json")
 	g.hit(`{"username":"private-name","target":"backend-1"}`)
 	g.hit(`{"username":"private-name","target":"backend-9"}`)
-	g.signal(syscall.SIGTERM)
-	g.exit()
+	g.Stop()
 	lines := strings.Split(strings.TrimSpace(g.stdout.String()), "\n")
 	if len(lines) != 2 || !strings.Contains(lines[0], `"status":200`) || !strings.Contains(lines[0], `"session":"new"`) ||
 		!strings.Contains(lines[1], `"problem":"no_route"`) {
 		t.Errorf("the access log is\n%s", g.stdout.String())
 	}
-	if all := g.stdout.String() + strings.Join(g.lines, "\n"); strings.Contains(all, "private-name") {
+	if all := g.stdout.String() + g.Log(); strings.Contains(all, "private-name") {
 		t.Errorf("a log has the user's name:\n%s", all)
 	}
 }
@@ -468,7 +457,7 @@ func TestHeadersThatAReloadMakesDecisiveAreProtectedFromThenOn(t *testing.T) {
 		t.Errorf("before the reload x-tier decides nothing, and the answer is\n%s", answer)
 	}
 	edit(t, folder, "virtualservice.yaml", "exact: backend-1\n", "exact: backend-1\n        x-tier:\n          exact: gold\n")
-	g.line(`"msg":"configuration applied"`)
+	g.Line(`"msg":"configuration applied"`)
 	if answer := ask(); !strings.Contains(answer, "protected_connection_option") {
 		t.Errorf("after the reload x-tier decides, and the answer is\n%s", answer)
 	}
@@ -479,10 +468,9 @@ func TestOnlyPortsThatWereOpenedAreSaidToBeListenedOn(t *testing.T) {
 	folder := configure(t, startBackends(t, "backend-1", 1))
 	g := serve(t, "-f", folder)
 	edit(t, folder, "virtualservice.yaml", "exact: backend-2", "exact: two")
-	g.line(`"msg":"configuration applied"`)
-	g.signal(syscall.SIGTERM)
-	g.exit()
-	if n := strings.Count(strings.Join(g.lines, "\n"), `"msg":"listening"`); n != 1 {
+	g.Line(`"msg":"configuration applied"`)
+	g.Stop()
+	if n := strings.Count(g.Log(), `"msg":"listening"`); n != 1 {
 		t.Errorf("one port was opened, and that was said %d times", n)
 	}
 }
@@ -494,8 +482,7 @@ func TestSessionsCannotBeUsedWithAnotherHashKey(t *testing.T) {
 	must(t, os.WriteFile(key, []byte("000102030405060708090a0b0c0d0e0f\n"), 0o600))
 	g := serve(t, "-f", folder, "--session-file", file, "--hash-key-file", key)
 	g.hit(annAt1)
-	g.signal(syscall.SIGTERM)
-	g.exit()
+	g.Stop()
 	must(t, os.WriteFile(key, []byte("ff0102030405060708090a0b0c0d0e0f\n"), 0o600))
 	g = serveLogged(t, "starting without sessions", "-f", folder, "--session-file", file, "--hash-key-file", key)
 	if r := g.hit(annAt1); r.Session != "new" {
@@ -507,10 +494,8 @@ func TestAnAdminAddressThatOthersReachIsWarnedOf(t *testing.T) {
 	t.Parallel()
 	folder := configure(t, replicas{service: "backend-1", addresses: []string{"127.0.0.1:1"}})
 	p := start(t, "serve", "-f", folder, "--port", "80=0", "--admin", "192.0.2.1:9901", "--log-format", "json") // TEST-NET, RFC 5737
-	p.line(`"level":"WARN"`, "the admin API has no passwords")
-	if status := p.exit(); status != 1 { // no machine has that address
-		t.Errorf("exit status %d", status)
-	}
+	p.Line(`"level":"WARN"`, "the admin API has no passwords")
+	p.Ends(1) // no machine has that address
 }
 
 func TestMonitoringHasAnAddressWithoutTheAdminAPI(t *testing.T) {
@@ -524,16 +509,13 @@ func TestMonitoringHasAnAddressWithoutTheAdminAPI(t *testing.T) {
 	if last.Door != "metrics" || last.Port != 0 {
 		t.Fatalf("the listeners are %+v", st.Listeners)
 	}
-	monitoring := &served{process: g.process, admin: "http://" + last.Address}
+	monitoring := &served{t: t, admin: "http://" + last.Address}
 	for path, want := range map[string]int{"/metrics": 200, "/readyz": 200, "/healthz": 200, admin.PathStatus: 404, admin.PathEndpoints: 404} {
 		if status, body := monitoring.adminGet(path); status != want || path == "/metrics" && !strings.Contains(body, "remora_sessions_stored 1\n") {
 			t.Errorf("%s gives %d\n%s", path, status, body)
 		}
 	}
-	g.signal(syscall.SIGTERM)
-	if status := g.exit(); status != 0 {
-		t.Errorf("exit status %d", status)
-	}
+	g.Stop()
 }
 
 func TestAddressesForMonitoringThatCannotBeAreUsageErrors(t *testing.T) {
@@ -543,10 +525,8 @@ func TestAddressesForMonitoringThatCannotBeAreUsageErrors(t *testing.T) {
 		{"127.0.0.1:9901", "is the address of --admin, which has the metrics as well"},
 	} {
 		p := start(t, "extproc", "-f", "nothing", "--metrics", c.metrics)
-		p.line("--metrics", c.metrics, c.says)
-		if status := p.exit(); status != exitUsage {
-			t.Errorf("--metrics %s: exit status %d", c.metrics, status)
-		}
+		p.Line("--metrics", c.metrics, c.says)
+		p.Ends(exitUsage)
 	}
 }
 
@@ -568,9 +548,7 @@ func TestABusyPortEndsTheStartAndNamesTheFlag(t *testing.T) {
 		{[]string{"backend", "--service", "backend-1", "--listen", address}, []string{address, "address already in use", "--listen"}},
 	} {
 		p := start(t, c.args...)
-		p.line(c.words...)
-		if status := p.exit(); status != 1 {
-			t.Errorf("%v: exit status %d", c.args, status)
-		}
+		p.Line(c.words...)
+		p.Ends(1)
 	}
 }

@@ -16,13 +16,13 @@ import (
 	configuration "github.com/remora-proxy/remora/internal/config"
 	"github.com/remora-proxy/remora/internal/envoytest"
 	"github.com/remora-proxy/remora/internal/istiotest"
+	"github.com/remora-proxy/remora/internal/programtest"
 )
 
 // patient is what the program writes for a proxy, with long limits for the processor's answers.
 func patient(t *testing.T, args ...string) string {
 	t.Helper()
-	path, err := binary()
-	must(t, err)
+	path := programtest.Remora(t)
 	text, err := exec.Command(path, append([]string{"generate"}, args...)...).Output()
 	must(t, err)
 	return envoytest.Patient(string(text))
@@ -35,10 +35,10 @@ func gate(t *testing.T, config, processor string, flags ...string) *envoytest.En
 }
 
 // backend is a replica of the sample service that can be sent signals.
-func backend(t *testing.T, service string) (p *process, r replicas) {
+func backend(t *testing.T, service string) (p *programtest.Program, r replicas) {
 	t.Helper()
 	p = start(t, "backend", "--service", service, "--listen", "127.0.0.1:0", "--exit-on-eof")
-	_, address, _ := strings.Cut(p.line("listens on"), " listens on ")
+	_, address, _ := strings.Cut(p.Line("listens on"), " listens on ")
 	return p, replicas{service, []string{address}}
 }
 
@@ -125,7 +125,7 @@ func TestAReplicaThatHangs(t *testing.T) {
 		t.Fatalf("the WebSocket: %+v, %v", resp, err)
 	}
 
-	hanging.signal(syscall.SIGSTOP)
+	hanging.Signal(syscall.SIGSTOP)
 	resp, err := http.Post("http://"+addr+"/hit_backend", "application/json", strings.NewReader(annAt1))
 	must(t, err)
 	defer resp.Body.Close()
@@ -134,7 +134,7 @@ func TestAReplicaThatHangs(t *testing.T) {
 	if resp.StatusCode != http.StatusGatewayTimeout || resp.Header.Get("Content-Type") != "application/problem+json" || !strings.Contains(string(text), `"code":"response_timeout"`) {
 		t.Errorf("of a replica that hangs: %s, %s", resp.Status, text)
 	}
-	hanging.signal(syscall.SIGCONT)
+	hanging.Signal(syscall.SIGCONT)
 
 	must(t, upload.Close())
 	if got := <-uploaded; got != "200 OK 0 <nil>\n" {
@@ -197,15 +197,13 @@ func TestTheAccessLogOfEnvoyHasEachDecisionAndNoUsersName(t *testing.T) {
 			if picked != first.addresses[0] {
 				dead, left = other, first.addresses[0]
 			}
-			dead.signal(syscall.SIGKILL)
-			dead.exit()
+			dead.Kill()
 			ask(user)
 			if l := accessLog(t, e, 4)[3]; l["session"] != "existing" || l["picked"] != picked || l["endpoint"] != left || l["attempts"] != 2.0 {
 				t.Errorf("a replica that died: %v", l)
 			}
-			p.signal(syscall.SIGTERM)
-			p.exit() // then its log is whole
-			if all := strings.Join(append(e.Printed(t, 4), p.lines...), "\n"); strings.Contains(all, "private-name") {
+			p.Stop() // then its log is whole
+			if all := strings.Join(append(e.Printed(t, 4), p.Log()), "\n"); strings.Contains(all, "private-name") {
 				t.Errorf("a log has the user's name:\n%s", all)
 			}
 		})

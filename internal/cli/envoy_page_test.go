@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/remora-proxy/remora/internal/envoytest"
+	"github.com/remora-proxy/remora/internal/programtest"
 )
 
 // TestTheCommandsOfThePageEnvoy has bash run what each console block of docs/envoy.md says, as it stands there, in a folder that has what
@@ -61,8 +62,7 @@ type reader struct {
 
 func newReader(t *testing.T) *reader {
 	t.Helper()
-	remora, err := binary()
-	must(t, err)
+	remora := programtest.Remora(t)
 	ports := map[string]string{}
 	for _, p := range []string{"8000", "8080", "9002", "9901", "19000"} {
 		ports[p] = freePort(t)

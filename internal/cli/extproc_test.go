@@ -30,10 +30,10 @@ func startEnvoy(t *testing.T, processor string, backends replicas) string {
 // processor runs a processor and waits until it is ready. Its url is not set: that is an Envoy's.
 func processor(t *testing.T, args ...string) (p *served, address string) {
 	t.Helper()
-	p = &served{process: start(t, append([]string{"extproc", "--admin", "127.0.0.1:0", "--log-format", "json", "--log-level", "debug", "--exit-on-eof"}, args...)...)}
-	address = p.logged("listening for Envoy", "address")
-	p.admin = "http://" + p.logged("admin API", "address")
-	p.line(`"msg":"ready"`)
+	p = &served{t: t, Program: start(t, append([]string{"extproc", "--admin", "127.0.0.1:0", "--log-format", "json", "--log-level", "debug", "--exit-on-eof"}, args...)...)}
+	address = p.Logged("listening for Envoy", "address")
+	p.admin = "http://" + p.Logged("admin API", "address")
+	p.Line(`"msg":"ready"`)
 	return p, address
 }
 
@@ -63,10 +63,7 @@ func TestBothRulesHoldThroughEnvoy(t *testing.T) {
 		t.Errorf("the metrics are\n%s", body)
 	}
 	g.documented(body)
-	g.signal(syscall.SIGTERM)
-	if status := g.exit(); status != 0 {
-		t.Errorf("the exit status is %d", status)
-	}
+	g.Stop()
 }
 
 // documented checks that the manual has all metrics of an answer.
@@ -119,10 +116,7 @@ func TestASessionThatBeganAtOneFrontDoorIsFoundAtTheOther(t *testing.T) {
 		}
 	}
 	gateway.documented(metrics)
-	gateway.signal(syscall.SIGTERM)
-	if status := gateway.exit(); status != 0 {
-		t.Errorf("the exit status is %d", status)
-	}
+	gateway.Stop()
 	if _, err := os.Lstat(strings.TrimPrefix(unix, "unix:")); !os.IsNotExist(err) {
 		t.Errorf("the socket is still there: %v", err)
 	}
@@ -153,11 +147,10 @@ func TestARestartOfEnvoyOrOfTheProcessorLosesNoSession(t *testing.T) {
 	g.url = startEnvoy(t, unix, backends)
 	everybody("existing")
 
-	g.skip()
-	g.line("sessions saved") // this save may have begun before the last request, the next one has not
-	g.line("sessions saved")
-	g.signal(syscall.SIGKILL)
-	g.exit()
+	g.Skip()
+	g.Line("sessions saved") // this save may have begun before the last request, the next one has not
+	g.Line("sessions saved")
+	g.Kill()
 	if _, err := os.Lstat(strings.TrimPrefix(unix, "unix:")); err != nil {
 		t.Errorf("a killed process removed its socket: %v", err)
 	}
@@ -166,10 +159,7 @@ func TestARestartOfEnvoyOrOfTheProcessorLosesNoSession(t *testing.T) {
 	g.url = url
 	everybody("existing")
 
-	g.signal(syscall.SIGTERM)
-	if status := g.exit(); status != 0 {
-		t.Errorf("the exit status is %d", status)
-	}
+	g.Stop()
 	g, _ = processor(t, args...)
 	g.url = url
 	everybody("existing")
@@ -196,19 +186,17 @@ func TestWhatIsInFlightAtEnvoyFinishesOrIsCutOff(t *testing.T) {
 				answered <- r
 			}()
 			<-arrived
-			g.signal(syscall.SIGTERM)
-			g.line("stopping")
+			g.Signal(syscall.SIGTERM)
+			g.Line("stopping")
 			if test.cut {
-				g.signal(syscall.SIGINT)
+				g.Signal(syscall.SIGINT)
 			} else {
 				close(release)
 				if r := <-answered; r.status != http.StatusOK {
 					t.Errorf("the request in flight got %+v", r)
 				}
 			}
-			if status := g.exit(); status != test.status {
-				t.Errorf("the exit status is %d", status)
-			}
+			g.Ends(test.status)
 			if test.cut {
 				close(release)
 				<-answered
@@ -238,10 +226,8 @@ func TestAnAddressForEnvoyThatCannotBeOpenedEndsTheProgram(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := start(t, "extproc", "-f", folder, "--listen", "unix:"+other, "--listen", c.address, "--admin", "off")
-			p.line(c.says)
-			if status := p.exit(); status != 1 {
-				t.Errorf("the exit status is %d", status)
-			}
+			p.Line(c.says)
+			p.Ends(1)
 			if _, err := os.Lstat(other); !os.IsNotExist(err) {
 				t.Errorf("the other address was left behind: %v", err)
 			}
@@ -255,9 +241,9 @@ func TestAReplicaThatAppearsIsWarming(t *testing.T) {
 	folder := configure(t, replicas{"backend-1", backends.addresses[:1]})
 	g := serve(t, "-f", folder, "--endpoint-delay", "1m")
 	first := g.hit(annAt1)
-	g.skip()
+	g.Skip()
 	must(t, os.Rename(filepath.Join(configure(t, backends), "endpoints.yaml"), filepath.Join(folder, "endpoints.yaml")))
-	g.line("configuration applied")
+	g.Line("configuration applied")
 	states := map[string]string{}
 	eps, err := g.api.Endpoints(t.Context(), "")
 	must(t, err)
@@ -289,7 +275,7 @@ func TestUnderIstioAReplicaThatDrainsIsUsedOnlyWithALabel(t *testing.T) {
 		t.Error("without the label, the replica that drains is there")
 	}
 	edit(t, folder, "services.yaml", "  name: backend-1\n", "  name: backend-1\n  labels: {istio.io/persistent-session: remora}\n")
-	g.line("configuration applied")
+	g.Line("configuration applied")
 	if !drains() {
 		t.Error("with the label, the replica that drains is not there")
 	}

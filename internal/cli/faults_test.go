@@ -16,6 +16,7 @@ import (
 	configuration "github.com/remora-proxy/remora/internal/config"
 	"github.com/remora-proxy/remora/internal/envoytest"
 	"github.com/remora-proxy/remora/internal/istiotest"
+	"github.com/remora-proxy/remora/internal/programtest"
 )
 
 // load is clients that send requests one after the other, each on a connection of its own that stays open, until it is stopped.
@@ -120,8 +121,7 @@ var slowed = strings.NewReplacer(
 // generated is what the program writes for a proxy, slowed.
 func generated(t *testing.T, args ...string) string {
 	t.Helper()
-	path, err := binary()
-	must(t, err)
+	path := programtest.Remora(t)
 	text, err := exec.Command(path, append([]string{"generate"}, args...)...).Output()
 	must(t, err)
 	return slowed.Replace(string(text))
@@ -167,14 +167,14 @@ func TestOneOfTwoProcessorsFails(t *testing.T) {
 			l := startLoad(t, "http://"+gate, clients)
 			l.until(func() bool { return first.decided() > 100 && second.decided() > 100 })
 
-			first.signal(test.signal)
+			first.Signal(test.signal)
 			l.further(800)
 			before := 0
 			if test.signal == syscall.SIGKILL {
-				first.exit()
+				first.ExitCode()
 				first, _ = processor(t, "-f", config, "--hash-key-file", key, "--listen", at)
 			} else {
-				first.signal(syscall.SIGCONT)
+				first.Signal(syscall.SIGCONT)
 				before = first.decided()
 			}
 			l.until(func() bool { return first.decided() >= before+100 })

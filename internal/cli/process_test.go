@@ -1,165 +1,43 @@
 package cli
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 
 	"github.com/remora-proxy/remora/internal/admin"
+	"github.com/remora-proxy/remora/internal/programtest"
 )
 
 // The tests in end_to_end_test.go run the program itself, as its users do. Nothing waits for time to pass: they wait for lines
 // of a process's log, for answers, and for processes to end.
 
-// binaryDir is where the program was built, if it was.
-var binaryDir string
-
-// binary builds the program, once for all tests.
-var binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "remora")
-	if err != nil {
-		return "", err
-	}
-	binaryDir = dir
-	path := filepath.Join(dir, "remora")
-	out, err := exec.Command("go", "build", "-o", path, "../../cmd/remora").CombinedOutput()
-	if err != nil {
-		err = errors.Join(err, errors.New(string(out)))
-	}
-	return path, err
-})
-
-func removeBinary() { os.RemoveAll(binaryDir) }
-
-// process is a running remora whose standard error is read line by line.
-type process struct {
-	t      *testing.T
-	cmd    *exec.Cmd
-	stdout bytes.Buffer // to be read when the process has ended
-
-	mu    sync.Mutex
-	more  *sync.Cond
-	lines []string
-	eof   bool
-	seen  int // lines that wait has looked at
-	err   error
-	ended chan struct{}
-}
-
-// start runs remora with its standard input open until the test has ended.
-func start(t *testing.T, args ...string) *process {
+// start runs remora, and follows what it says on standard error.
+func start(t *testing.T, args ...string) *programtest.Program {
 	t.Helper()
-	path, err := binary()
-	must(t, err)
-	reader, writer, err := os.Pipe()
-	must(t, err)
-	t.Cleanup(func() { writer.Close() })
-	return startWithStdin(t, reader, path, args...)
+	return startTo(t, io.Discard, args...)
 }
 
-// startWithStdin runs a program with an end of a pipe as its standard input.
-func startWithStdin(t *testing.T, stdin *os.File, path string, args ...string) *process {
+// startTo is start with a place for what remora says on standard output.
+func startTo(t *testing.T, stdout io.Writer, args ...string) *programtest.Program {
 	t.Helper()
-	p := &process{t: t, cmd: exec.Command(path, args...), ended: make(chan struct{})}
-	p.more = sync.NewCond(&p.mu)
-	p.cmd.Stdin = stdin
-	p.cmd.Stdout = &p.stdout
-	stderr, err := p.cmd.StderrPipe()
-	must(t, err)
-	must(t, p.cmd.Start())
-	must(t, stdin.Close())
-	go func() {
-		lines := bufio.NewScanner(stderr)
-		for lines.Scan() {
-			p.mu.Lock()
-			p.lines = append(p.lines, lines.Text())
-			p.mu.Unlock()
-			p.more.Broadcast()
-		}
-		p.err = p.cmd.Wait()
-		p.mu.Lock()
-		p.eof = true
-		p.mu.Unlock()
-		p.more.Broadcast()
-		close(p.ended)
-	}()
-	t.Cleanup(func() {
-		_ = p.cmd.Process.Kill() // fails when it has ended
-		<-p.ended
-		if t.Failed() {
-			t.Logf("remora %s:\n%s", strings.Join(args, " "), strings.Join(p.lines, "\n"))
-		}
-	})
-	return p
-}
-
-// line waits for the next line that has all the words, and gives it.
-func (p *process) line(words ...string) string {
-	p.t.Helper()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for {
-		for p.seen < len(p.lines) {
-			line := p.lines[p.seen]
-			p.seen++
-			all := true
-			for _, w := range words {
-				all = all && strings.Contains(line, w)
-			}
-			if all {
-				return line
-			}
-		}
-		if p.eof {
-			p.t.Fatalf("the process ended without a line with %q", words)
-		}
-		p.more.Wait()
-	}
-}
-
-// skip leaves out the lines so far.
-func (p *process) skip() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.seen = len(p.lines)
-}
-
-// logged waits for the next line of the JSON log with a message, and gives one of its members.
-func (p *process) logged(message, member string) string {
-	p.t.Helper()
-	var line map[string]any
-	must(p.t, json.Unmarshal([]byte(p.line(`"msg":"`+message+`"`)), &line))
-	value, _ := line[member].(string)
-	return value
-}
-
-func (p *process) signal(sig syscall.Signal) {
-	p.t.Helper()
-	must(p.t, p.cmd.Process.Signal(sig))
-}
-
-// exit waits for the end of the process and gives its exit status; -1 when it was killed.
-func (p *process) exit() int {
-	<-p.ended
-	return p.cmd.ProcessState.ExitCode()
+	cmd := exec.Command(programtest.Remora(t), args...)
+	cmd.Stdout = stdout
+	return programtest.Run(t, cmd)
 }
 
 // served is a running gateway.
 type served struct {
-	*process
-	api   *admin.Client
-	admin string // base URL of the admin API
-	url   string // base URL of the first port
+	*programtest.Program
+	t      *testing.T
+	stdout *bytes.Buffer // to be read when it has ended
+	api    *admin.Client
+	admin  string // base URL of the admin API
+	url    string // base URL of the first port
 }
 
 // serve runs a gateway on free ports and waits until it is ready.
@@ -171,16 +49,17 @@ func serve(t *testing.T, args ...string) *served {
 // serveLogged is serve that waits for a message in the log first.
 func serveLogged(t *testing.T, message string, args ...string) *served {
 	t.Helper()
-	g := &served{process: start(t, append([]string{
+	g := &served{t: t, stdout: &bytes.Buffer{}}
+	g.Program = startTo(t, g.stdout, append([]string{
 		"serve", "--port", "80=0", "--admin", "127.0.0.1:0", "--log-format", "json", "--log-level", "debug", "--exit-on-eof",
-	}, args...)...)}
+	}, args...)...)
 	if message != "" {
-		g.line(message)
+		g.Line(message)
 	}
-	address := g.logged("admin API", "address")
+	address := g.Logged("admin API", "address")
 	g.admin = "http://" + address
-	g.url = "http://" + g.logged("listening", "address")
-	g.line(`"msg":"ready"`)
+	g.url = "http://" + g.Logged("listening", "address")
+	g.Line(`"msg":"ready"`)
 	var err error
 	g.api, err = admin.NewClient(address)
 	must(t, err)

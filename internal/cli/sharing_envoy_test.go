@@ -6,12 +6,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/remora-proxy/remora/internal/admin"
 	"github.com/remora-proxy/remora/internal/affinity"
 	"github.com/remora-proxy/remora/internal/envoytest"
+	"github.com/remora-proxy/remora/internal/programtest"
 	"github.com/remora-proxy/remora/internal/redistest"
 )
 
@@ -23,7 +23,7 @@ type pair struct {
 	processors [2]*served
 	apis       [2]*admin.Client
 	addresses  [2]string
-	backends   []*process
+	backends   []*programtest.Program
 	doors      []string   // the Envoys' URLs
 	at         [24]string // where users are, by the replica's name
 }
@@ -41,7 +41,7 @@ func (p *pair) run(i int, listen string) {
 func (p *pair) both(says string) {
 	p.t.Helper()
 	for _, g := range p.processors {
-		g.line(says)
+		g.Line(says)
 	}
 }
 
@@ -144,7 +144,7 @@ func TestProcessorsThatShareSessions(t *testing.T) {
 			for i := range 3 {
 				name := fmt.Sprintf("backend-1-%d", i)
 				b := start(t, "backend", "--service", all.service, "--name", name, "--listen", "127.0.0.1:0", "--exit-on-eof")
-				_, address, _ := strings.Cut(b.line("listens on"), " listens on ")
+				_, address, _ := strings.Cut(b.Line("listens on"), " listens on ")
 				p.backends, names, all.addresses = append(p.backends, b), append(names, name), append(all.addresses, address)
 			}
 			folder, later := configure(t, replicas{all.service, all.addresses[:2]}), configure(t, all)
@@ -177,13 +177,11 @@ func TestProcessorsThatShareSessions(t *testing.T) {
 			p.both("the store has been told all live sessions")
 			p.stay("with the store again")
 
-			p.backends[0].signal(syscall.SIGKILL)
-			p.backends[0].exit()
+			p.backends[0].Kill()
 			p.follow(names[0])
 			p.stay("when they had moved")
 
-			p.processors[1].signal(syscall.SIGKILL)
-			p.processors[1].exit()
+			p.processors[1].Kill()
 			doors := p.doors
 			p.doors = p.doors[:1] // the other Envoy has no processor
 			p.stay("when a processor was killed")

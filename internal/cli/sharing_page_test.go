@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/remora-proxy/remora/internal/programtest"
 	"github.com/remora-proxy/remora/internal/redistest"
 )
 
@@ -29,8 +30,7 @@ const end = "\x04 exit status "
 
 func newShell(t *testing.T, ports ...string) *shell {
 	t.Helper()
-	remora, err := binary()
-	must(t, err)
+	remora := programtest.Remora(t)
 	var pairs []string
 	for _, p := range ports {
 		pairs = append(pairs, p, freePort(t))

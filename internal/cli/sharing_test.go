@@ -94,8 +94,7 @@ func TestUsersOfSeveralGatewaysStayOnTheirReplicas(t *testing.T) {
 			return nil
 		})
 	}
-	first.signal(syscall.SIGKILL)
-	first.exit()
+	first.Kill()
 	for i := range users {
 		if r := second.hit(user(i)); r.PodID != at[i] || r.Session != "existing" {
 			t.Errorf("when the first gateway was killed, user-%d: %+v, was at %s", i, r, at[i])
@@ -162,7 +161,7 @@ func TestADrainAtOneGatewayIsADrainAtAll(t *testing.T) {
 	}
 	store.Restart()
 	for _, g := range all {
-		g.line("the store has been told all live sessions")
+		g.Line("the store has been told all live sessions")
 	}
 	all = append(all, serve(t, shares(store, folder)...))
 	is("draining")
@@ -182,8 +181,8 @@ func TestRequestsGoOnWithoutTheStoreAndWithItAgain(t *testing.T) {
 	ann := first.hit(annAt1)
 
 	store.Stop()
-	first.line("the store does not answer")
-	second.line("the store does not answer")
+	first.Line("the store does not answer")
+	second.Line("the store does not answer")
 	if r := first.hit(annAt1); r.PodID != ann.PodID || r.Session != "existing" {
 		t.Errorf("without the store a known user: %+v, was at %s", r, ann.PodID)
 	}
@@ -227,8 +226,8 @@ func TestRequestsGoOnWithoutTheStoreAndWithItAgain(t *testing.T) {
 
 	store.Continue()
 	for _, g := range []*served{first, second} {
-		g.line("the store answers again")
-		g.line("the store has been told all live sessions")
+		g.Line("the store answers again")
+		g.Line("the store has been told all live sessions")
 	}
 	eventually(t, "the other gateway hears of the drain", func() error {
 		if got := second.stateOf(backends.addresses[0]); got != "draining" {
@@ -253,7 +252,7 @@ func TestAGatewayStartsWithoutTheStoreAndJoinsTheOthers(t *testing.T) {
 	folder := configure(t, startBackends(t, "backend-1", 3))
 	other := serve(t, shares(store, folder)...)
 	store.Kill()
-	other.line("the store does not answer")
+	other.Line("the store does not answer")
 	ann := other.hit(annAt1)
 	g := serveLogged(t, "starting alone", shares(store, folder)...)
 	if r := g.hit(annAt1); r.status != http.StatusOK {
@@ -265,8 +264,8 @@ func TestAGatewayStartsWithoutTheStoreAndJoinsTheOthers(t *testing.T) {
 		t.Errorf("before they are counted, there are %v sessions in the store; %s", st.Store.Sessions, body)
 	}
 	store.Restart()
-	other.line("the store has been told all live sessions")
-	g.line("the store has been told all live sessions")
+	other.Line("the store has been told all live sessions")
+	g.Line("the store has been told all live sessions")
 	if r := g.hit(annAt1); r.PodID != ann.PodID {
 		t.Errorf("a gateway that was started without the store has its user at %+v, the others at %s", r, ann.PodID)
 	}
@@ -287,9 +286,9 @@ func TestAStoreThatIsEmptiedByHandIsToldEverythingAgain(t *testing.T) {
 	must(t, err)
 	store.Do("FLUSHALL")
 	for _, g := range []*served{first, second} {
-		g.line("the store may have lost sessions")
+		g.Line("the store may have lost sessions")
 	}
-	first.line("the store has been told all live sessions")
+	first.Line("the store has been told all live sessions")
 	later := serve(t, shares(store, folder)...)
 	for i := range users {
 		if r := later.hit(user(i)); r.PodID != at[i] || r.Session != "existing" {
@@ -313,13 +312,13 @@ func TestAGatewayThatStartsAtAnEmptyStoreTakesTheOthersHashKey(t *testing.T) {
 	folder := configure(t, startBackends(t, "backend-1", 3))
 	first := serve(t, shares(store, folder)...)
 	ann := first.hit(annAt1)
-	first.signal(syscall.SIGSTOP)
+	first.Signal(syscall.SIGSTOP)
 	store.Do("FLUSHALL")
 	second := serve(t, shares(store, folder)...)
 	second.hit(user(1))
-	first.signal(syscall.SIGCONT)
-	second.line("the users of this gateway begin new sessions")
-	first.line("the store has been told all live sessions")
+	first.Signal(syscall.SIGCONT)
+	second.Line("the users of this gateway begin new sessions")
+	first.Line("the store has been told all live sessions")
 	eventually(t, "the second gateway knows the first one's user", func() error {
 		if r := second.hit(annAt1); r.PodID != ann.PodID {
 			return fmt.Errorf("%+v, was at %s", r, ann.PodID)
@@ -359,16 +358,16 @@ func TestAGatewayThatMustNotShareDoesNotStart(t *testing.T) {
 			args := append([]string{"serve", "-f", folder, "--port", "80=0", "--admin", "off", "--log-format", "json", "--exit-on-eof"}, test.flags...)
 			p := start(t, args...)
 			if test.says == nil {
-				p.line(`"msg":"ready"`)
+				p.Line(`"msg":"ready"`)
 				return
 			}
-			line := p.line("remora: --store: ")
+			line := p.Line("remora: --store: ")
 			for _, want := range test.says {
 				if !strings.Contains(line, want) {
 					t.Errorf("it says %s\nwant %s", line, want)
 				}
 			}
-			if status := p.exit(); status != exitFailed || strings.Contains(line, "secret") || strings.Contains(line, "sesame") {
+			if status := p.ExitCode(); status != exitFailed || strings.Contains(line, "secret") || strings.Contains(line, "sesame") {
 				t.Errorf("the exit status is %d, and it says %s", status, line)
 			}
 		})
@@ -396,10 +395,7 @@ func TestAGatewayThatStopsTellsWhatItHas(t *testing.T) {
 	first.hit(annAt1)
 	between := time.Now()
 	first.hit(annAt1) // of which the store would hear within 10 s
-	first.signal(syscall.SIGTERM)
-	if status := first.exit(); status != exitOK {
-		t.Errorf("the exit status is %d", status)
-	}
+	first.Stop()
 	found, err := second.api.Session(t.Context(), admin.SessionRequest{Service: "backend-1", User: "ann"})
 	must(t, err)
 	if found.LastSeen.Before(between.Truncate(time.Millisecond)) {
@@ -416,8 +412,7 @@ func TestTheSessionFileIsComparedWithTheStore(t *testing.T) {
 	first, second := serve(t, shares(store, folder, "--session-file", file)...), serve(t, shares(store, folder)...)
 	first.hit(annAt1)
 	bob := first.hit(user(1))
-	first.signal(syscall.SIGTERM)
-	first.exit()
+	first.Stop()
 	found, err := second.api.Session(t.Context(), admin.SessionRequest{Service: "backend-1", User: "ann"})
 	must(t, err)
 	to := backends.addresses[1-slices.Index(backends.addresses, found.Endpoint)]
@@ -431,7 +426,7 @@ func TestTheSessionFileIsComparedWithTheStore(t *testing.T) {
 	}
 	store.Restart()
 	for _, g := range []*served{first, second} {
-		g.line("the store has been told all live sessions")
+		g.Line("the store has been told all live sessions")
 	}
 	if r := second.hit(user(1)); r.PodID != bob.PodID || r.Session != "existing" {
 		t.Errorf("a session that a restarted store was told by the other gateway: %+v, was at %s", r, bob.PodID)

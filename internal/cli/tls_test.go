@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -88,12 +87,12 @@ func TestEnvoyConnectsByMutualTLS(t *testing.T) {
 	if resp.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("an Envoy without a certificate gets %d", resp.StatusCode)
 	}
-	g.line("the TLS handshake failed")
+	g.Line("the TLS handshake failed")
 
 	stop := g.traffic(4)
 	g.count("remora_extproc_certificate_reloads_total", `{result="applied"}`, "0")
 	tls.turn(secret(servers.Issue(t, until.Add(time.Hour)), envoys))
-	g.line("certificate changed")
+	g.Line("certificate changed")
 	g.count("remora_extproc_certificate_expiry_timestamp_seconds", "", fmt.Sprintf("%g", float64(until.Add(time.Hour).Unix())))
 	g.hits()
 	stop()
@@ -102,20 +101,17 @@ func TestEnvoyConnectsByMutualTLS(t *testing.T) {
 	broken := secret(servers.Issue(t, until), envoys)
 	broken["tls.key"] = servers.Issue(t, until).Key
 	tls.turn(broken)
-	g.line("the TLS files have changed and cannot be used", "is not that of the certificate")
+	g.Line("the TLS files have changed and cannot be used", "is not that of the certificate")
 	g.count("remora_extproc_certificate_reloads_total", `{result="refused"}`, "1")
 	g.hits()
 
 	tls.turn(secret(servers.Issue(t, until), others)) // other Envoys are believed now
-	g.line("certificate changed")
+	g.Line("certificate changed")
 	g.url = envoyOf(others)
 	if r := g.hit(annAt1); r.status != http.StatusOK || r.Session != "existing" {
 		t.Errorf("an Envoy that is believed now gets %+v", r)
 	}
-	g.signal(syscall.SIGTERM)
-	if status := g.exit(); status != 0 {
-		t.Errorf("the exit status is %d", status)
-	}
+	g.Stop()
 }
 
 // traffic sends requests, by several clients at a time, until the returned function is called. Each must be answered well.

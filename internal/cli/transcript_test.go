@@ -18,6 +18,7 @@ import (
 	"github.com/remora-proxy/remora/internal/admin"
 	"github.com/remora-proxy/remora/internal/affinity"
 	"github.com/remora-proxy/remora/internal/app"
+	"github.com/remora-proxy/remora/internal/programtest"
 	"github.com/remora-proxy/remora/internal/session"
 )
 
@@ -25,9 +26,7 @@ var update = flag.Bool("update", false, "write what the commands print into test
 
 func TestMain(m *testing.M) {
 	time.Local = time.UTC // times are printed as the reader's clock has them
-	status := m.Run()
-	removeBinary()
-	os.Exit(status)
+	os.Exit(programtest.Main(m.Run))
 }
 
 // TestTranscripts runs the command lines of testdata/*.transcript and compares what they print and their exit status.

@@ -6,10 +6,14 @@ import (
 	"strings"
 	"testing"
 
+	_ "github.com/remora-proxy/remora/internal/cli" // what is built: the go command takes no result from before it changed
 	"github.com/remora-proxy/remora/internal/kubetest"
+	"github.com/remora-proxy/remora/internal/programtest"
 )
 
-func TestMain(m *testing.M) { os.Exit(kubetest.Main(m)) }
+func TestMain(m *testing.M) {
+	os.Exit(programtest.Main(func() int { return kubetest.Main(m) }))
+}
 
 // TestTheUseCaseInACluster runs the scenarios one after the other: what users see of one does not depend on how busy the machine is
 // with another.

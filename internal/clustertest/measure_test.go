@@ -30,13 +30,13 @@ func (g *gateway) cpu() time.Duration {
 
 // loads counts the configurations that have come into force, by the log at level debug: to ask costs the gateway what is to be measured.
 func (g *gateway) loads() int {
-	return strings.Count(g.process.Tail(), `"msg":"configuration applied"`)
+	return strings.Count(g.program.Log(), `"msg":"configuration applied"`)
 }
 
 // resident is the gateway's memory, in bytes.
 func (g *gateway) resident() int64 {
 	g.t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", g.process.PID()))
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", g.program.PID()))
 	must(g.t, err)
 	for line := range strings.Lines(string(text)) {
 		if value, is := strings.CutPrefix(line, "VmRSS:"); is {

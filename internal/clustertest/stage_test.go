@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -23,7 +22,7 @@ import (
 	"github.com/remora-proxy/remora/internal/affinity"
 	"github.com/remora-proxy/remora/internal/kubetest"
 	"github.com/remora-proxy/remora/internal/kubetest/kubelet"
-	"github.com/remora-proxy/remora/internal/kubetest/process"
+	"github.com/remora-proxy/remora/internal/programtest"
 )
 
 // patience is how long anything may take, on a machine under load.
@@ -36,21 +35,14 @@ var services = []string{"backend-1", "backend-2", "backend-3"}
 type stage struct {
 	*kubetest.Cluster
 	kubelet *kubelet.Kubelet
-	program string // remora
 }
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	s := &stage{program: filepath.Join(t.TempDir(), "remora")}
-	build := exec.Command("go", "build", "-o", s.program, "./cmd/remora")
-	build.Dir = kubetest.Root(t)
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v:\n%s", err, out)
-	}
-	s.Cluster = kubetest.Start(t, kubetest.Options{Controllers: true, Scheduler: true})
+	s := &stage{Cluster: kubetest.Start(t, kubetest.Options{Controllers: true, Scheduler: true})}
 	s.AddIstio(t)
 	s.AddDefinitions(t, filepath.Join(kubetest.Root(t), "deploy", "crd", "remora.dev_affinitypolicies.yaml"))
-	s.kubelet = kubelet.Start(t, s.Cluster, map[string]string{"remora:latest": s.program})
+	s.kubelet = kubelet.Start(t, s.Cluster, map[string]string{"remora:latest": programtest.Remora(t)})
 	return s
 }
 
@@ -145,7 +137,7 @@ func (s *stage) pods(t *testing.T, namespace, service string) []corev1.Pod {
 // gateway is a running `remora serve --kubernetes`.
 type gateway struct {
 	t          *testing.T
-	process    *process.Process
+	program    *programtest.Program
 	start      func()
 	url, admin string
 }
@@ -158,12 +150,10 @@ func (s *stage) serve(t *testing.T, namespace string, more ...string) *gateway {
 	sessions := filepath.Join(t.TempDir(), "sessions")
 	g.start = func() {
 		t.Helper()
-		var err error
-		g.process, err = process.Start(exec.Command(s.program, append([]string{
+		g.program = programtest.Run(t, exec.Command(programtest.Remora(t), append([]string{
 			"serve", "--kubernetes", "--kubeconfig", s.Kubeconfig, "--namespace", namespace,
 			"--port", "80=" + port, "--admin", "127.0.0.1:" + adminPort, "--session-file", sessions,
 		}, more...)...))
-		must(t, err)
 		until(t, "the gateway is ready", func() bool {
 			resp, err := http.Get(g.admin + "/readyz")
 			if err != nil {
@@ -173,12 +163,6 @@ func (s *stage) serve(t *testing.T, namespace string, more ...string) *gateway {
 			return resp.StatusCode == http.StatusOK
 		})
 	}
-	t.Cleanup(func() {
-		g.process.Kill()
-		if t.Failed() {
-			t.Logf("the gateway:\n%s", g.process.Tail())
-		}
-	})
 	g.start()
 	return g
 }
@@ -186,10 +170,7 @@ func (s *stage) serve(t *testing.T, namespace string, more ...string) *gateway {
 // restart ends the gateway as Kubernetes does, and starts it again.
 func (g *gateway) restart() {
 	g.t.Helper()
-	g.process.Signal(syscall.SIGTERM)
-	if code := g.process.ExitCode(); code != 0 {
-		g.t.Errorf("the gateway has ended with %d:\n%s", code, g.process.Tail())
-	}
+	g.program.Stop()
 	g.start()
 }
 

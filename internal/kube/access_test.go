@@ -16,6 +16,7 @@ import (
 
 	"github.com/remora-proxy/remora/internal/admin"
 	"github.com/remora-proxy/remora/internal/kubetest"
+	"github.com/remora-proxy/remora/internal/programtest"
 )
 
 // node is the part of a kubelet that forwards ports. What is not real of it: a pod's loopback interface is this machine's, and for its
@@ -108,42 +109,42 @@ func testGatewaysInPods(t *testing.T, c *kubetest.Cluster) {
 	two.hit("cleo", "backend-1")
 	startNode(t, c, map[string]string{"remora-one": strings.TrimPrefix(one.admin, "http://"), "remora-two": strings.TrimPrefix(two.admin, "http://")})
 	in := []string{"--kubernetes", "--kubeconfig", c.Kubeconfig, "--namespace", "gateways"}
-	remora := func(args ...string) *process { return start(t, append(args, in...)...) }
+	remora := func(args ...string) *programtest.Program { return start(t, append(args, in...)...) }
 
 	status := remora("status")
-	status.line("gateways/remora-one", " ready ", " 2 ")
-	status.line("gateways/remora-two", " ready ", " 1 ")
-	status.line("all", " 3 ")
-	status.line("backend-1.default.svc.cluster.local:8080", "1 ready", "3     0     0")
-	status.ends(0)
+	status.Line("gateways/remora-one", " ready ", " 2 ")
+	status.Line("gateways/remora-two", " ready ", " 1 ")
+	status.Line("all", " 3 ")
+	status.Line("backend-1.default.svc.cluster.local:8080", "1 ready", "3     0     0")
+	status.Ends(0)
 
 	get := remora("sessions", "get", "cleo", "--service", "backend-1")
-	get.line("GATEWAY", "SERVICE")
-	get.line("gateways/remora-two", "10.244.1.1:8080")
-	get.ends(0)
+	get.Line("GATEWAY", "SERVICE")
+	get.Line("gateways/remora-two", "10.244.1.1:8080")
+	get.Ends(0)
 	none := remora("sessions", "get", "dan", "--service", "backend-1")
-	none.line("none of 2 gateways: no live session")
-	none.ends(1)
+	none.Line("none of 2 gateways: no live session")
+	none.Ends(1)
 
 	drain := remora("sessions", "drain", "backend-1-a", "-o", "json")
-	drain.line("remora-one")
-	drain.line("remora-two")
-	drain.ends(0)
+	drain.Line("remora-one")
+	drain.Line("remora-two")
+	drain.Ends(0)
 	status = remora("status")
-	status.line("DRAINING", "END")
-	status.line("backend-1-a", "3     0")
-	status.line("backend-1.default.svc.cluster.local:8080 has no ready replica: 1 draining")
-	status.ends(1)
-	remora("sessions", "drain", "backend-1-a", "--undo").ends(0)
+	status.Line("DRAINING", "END")
+	status.Line("backend-1-a", "3     0")
+	status.Line("backend-1.default.svc.cluster.local:8080 has no ready replica: 1 draining")
+	status.Ends(1)
+	remora("sessions", "drain", "backend-1-a", "--undo").Ends(0)
 
 	t.Log("what cannot be reached is said, with what to do")
 	port := remora("sessions", "ls", "--admin-port", "9902")
-	port.line("2 of 2 gateways did not answer")
-	port.line("port 9902 of the pod cannot be reached; is it that of the admin API (--admin-port)?", "connection refused")
-	port.ends(1)
+	port.Line("2 of 2 gateways did not answer")
+	port.Line("port 9902 of the pod cannot be reached; is it that of the admin API (--admin-port)?", "connection refused")
+	port.Ends(1)
 	labels := remora("status", "--selector", "app=none")
-	labels.line(`there is no pod with the labels "app=none" in namespace gateways; give --namespace and --selector`)
-	labels.ends(1)
+	labels.Line(`there is no pod with the labels "app=none" in namespace gateways; give --namespace and --selector`)
+	labels.Ends(1)
 
 	t.Log("with no more rights than it takes, and with less")
 	role := func(user, rules string) string {
@@ -170,7 +171,9 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: %[1]s}]
 	} {
 		kubeconfig := role(user, test.rules)
 		awaitAnswer(t, user+" to get rights, and: "+test.says, func() (bool, string) { // the API server takes a moment to know of a Role
-			out := start(t, "status", "--kubernetes", "--kubeconfig", kubeconfig, "--namespace", "gateways").output()
+			p := start(t, "status", "--kubernetes", "--kubeconfig", kubeconfig, "--namespace", "gateways")
+			<-p.Ended()
+			out := p.Log()
 			return strings.Contains(out, test.says) && (user != "older" && user != "looker" || !strings.Contains(out, "not all is well")), out
 		})
 	}

@@ -15,12 +15,12 @@ import (
 
 	"github.com/remora-proxy/remora/internal/kube"
 	"github.com/remora-proxy/remora/internal/kubetest"
+	"github.com/remora-proxy/remora/internal/programtest"
 )
 
 // TestTheRightsThatAreShippedAreThoseThatItTakes compares what `remora generate` writes with kube.Rules.
 func TestTheRightsThatAreShippedAreThoseThatItTakes(t *testing.T) {
-	path, err := program()
-	must(t, err)
+	path := programtest.Remora(t)
 	for what, example := range map[string]string{"istio": "", "envoy-gateway": "gateway-api"} {
 		text, err := exec.Command(path, "generate", what, "-f", filepath.Join(kubetest.Root(t), "examples", "hit-backend", example)).Output()
 		must(t, err)

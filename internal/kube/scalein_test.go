@@ -17,6 +17,7 @@ import (
 	"github.com/remora-proxy/remora/internal/kube"
 	"github.com/remora-proxy/remora/internal/kubetest"
 	"github.com/remora-proxy/remora/internal/kubetest/kubelet"
+	"github.com/remora-proxy/remora/internal/programtest"
 )
 
 // drainers is a Deployment whose pods terminate for as long as they have sessions, an hour at most.
@@ -115,8 +116,7 @@ func (g *gateway) move(user, pod string) {
 func TestScaleIn(t *testing.T) {
 	t.Parallel()
 	c := kubetest.Start(t, kubetest.Options{Controllers: true, Scheduler: true})
-	path, err := program()
-	must(t, err)
+	path := programtest.Remora(t)
 	kubelet.Start(t, c, map[string]string{"remora": path})
 	eventually(t, "pods may be made: their service account is there", func() bool {
 		return c.TryGet("/api/v1/namespaces/default/serviceaccounts/default", &corev1.ServiceAccount{}) == nil
@@ -164,7 +164,7 @@ func TestScaleIn(t *testing.T) {
 		first.move(user, to)
 		home[user] = to
 	}
-	first.line("not allowed to patch and delete pods", "add to its ClusterRole the rule", `resources: [\"pods\"], verbs: [patch, delete]`)
+	first.Line("not allowed to patch and delete pods", "add to its ClusterRole the rule", `resources: [\"pods\"], verbs: [patch, delete]`)
 	if st := first.status(); !st.Ready || st.ScaleIn == nil || !strings.Contains(st.ScaleIn.Error, "not allowed to patch") {
 		t.Errorf("the status is %+v", st.ScaleIn)
 	}
@@ -223,8 +223,7 @@ func TestScaleIn(t *testing.T) {
 	eventually(t, "it is seen", func() bool { return first.status().ScaleIn.Foreign+second.status().ScaleIn.Foreign > 0 })
 
 	t.Log("the gateway that writes is killed: the other takes over")
-	must(t, first.cmd.Process.Kill())
-	<-first.ended
+	first.Kill()
 	eventually(t, "the second gateway writes", func() bool { return second.status().ScaleIn.Leading })
 	if st := second.status().ScaleIn; st.Holder != st.Identity {
 		t.Errorf("the status is %+v", st)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/remora-proxy/remora/internal/affinity"
 	"github.com/remora-proxy/remora/internal/kubetest"
+	"github.com/remora-proxy/remora/internal/programtest"
 )
 
 // useCase is the users' own objects of examples/hit-backend, without the EndpointSlices, which a cluster writes itself.
@@ -67,7 +68,7 @@ func (g *gateway) until(what string, is func([]affinity.EndpointView) bool) {
 	g.t.Helper()
 	for !is(g.endpoints()) {
 		g.t.Logf("waiting for: %s", what)
-		g.line(`"msg":"configuration applied"`)
+		g.Line(`"msg":"configuration applied"`)
 	}
 }
 
@@ -198,7 +199,7 @@ func testUseCase(t *testing.T, c *kubetest.Cluster) {
 
 	t.Log("another pod gets the address: it is another replica")
 	its = at(b.pod)
-	replicaB.stop()
+	replicaB.Stop()
 	next := endpoint{b.ip, "backend-1-d", "uid-d", ready}
 	replica(t, "backend-1", next.pod, next.ip)
 	c.Apply(t, slice("backend-1", next, third))
@@ -215,9 +216,7 @@ func testUseCase(t *testing.T, c *kubetest.Cluster) {
 	if moved := visit(); len(moved) != len(its) {
 		t.Errorf("%v moved, want those of %s: %v", moved, third.pod, its)
 	}
-	if status := g.stop(); status != 0 {
-		t.Errorf("the gateway ended with %d", status)
-	}
+	g.Stop()
 }
 
 func testOtherCommands(t *testing.T, c *kubetest.Cluster) {
@@ -226,23 +225,19 @@ func testOtherCommands(t *testing.T, c *kubetest.Cluster) {
 	from := []string{"--kubernetes", "--kubeconfig", c.Kubeconfig, "--namespace", "default"}
 
 	processor := start(t, append([]string{"extproc", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json"}, from...)...)
-	processor.line(`"msg":"ready"`)
-	if status := processor.stop(); status != 0 {
-		t.Errorf("the processor ended with %d", status)
-	}
+	processor.Line(`"msg":"ready"`)
+	processor.Stop()
 
 	validate := start(t, append([]string{"validate"}, from...)...)
-	validate.line("valid: ", "in the cluster "+c.Server+" namespaces default: 3 routes, 3 services")
+	validate.Line("valid: ", "in the cluster "+c.Server+" namespaces default: 3 routes, 3 services")
 
 	explain := start(t, append([]string{"explain", "--body", `{"username":"user","target":"backend-1"}`}, from...)...)
-	explain.line("rule", "VirtualService default/hit-backend-virtual-service")
-	explain.line("choice", "10.244.1.1:8080")
+	explain.Line("rule", "VirtualService default/hit-backend-virtual-service")
+	explain.Line("choice", "10.244.1.1:8080")
 
 	refused := start(t, "validate", "--kubernetes", "--kubeconfig", c.As(t, "nobody"))
-	refused.line("not allowed to list and watch")
-	if <-refused.ended; refused.cmd.ProcessState.ExitCode() != 1 {
-		t.Errorf("without rights, validate ends with %d", refused.cmd.ProcessState.ExitCode())
-	}
+	refused.Line("not allowed to list and watch")
+	refused.Ends(1)
 }
 
 func testBrokenObject(t *testing.T, c *kubetest.Cluster) {
@@ -257,9 +252,9 @@ func testBrokenObject(t *testing.T, c *kubetest.Cluster) {
 	route = route[strings.Index(route, "kind: VirtualService"):]
 	route = "apiVersion: networking.istio.io/v1\n" + route[:strings.Index(route, "\n---")]
 	c.Apply(t, strings.Replace(route, "  - match:", "  - fault: {abort: {httpStatus: 500, percentage: {value: 100}}}\n    match:", 1))
-	g.line("VirtualService default/hit-backend-virtual-service: spec.http[0].fault: fault is not supported", "until then its last valid version is used")
+	g.Line("VirtualService default/hit-backend-virtual-service: spec.http[0].fault: fault is not supported", "until then its last valid version is used")
 	for g.status().Config.RefusedObjects != before+1 {
-		g.line(`"msg":"configuration applied"`)
+		g.Line(`"msg":"configuration applied"`)
 	}
 	if r := g.hit("user", "backend-1"); r.status != http.StatusOK {
 		t.Errorf("with a broken VirtualService, a user gets %d", r.status)
@@ -281,7 +276,7 @@ func testBrokenObject(t *testing.T, c *kubetest.Cluster) {
 
 	c.Apply(t, route)
 	for g.status().Config.RefusedObjects != before {
-		g.line(`"msg":"configuration applied"`)
+		g.Line(`"msg":"configuration applied"`)
 	}
 }
 
@@ -294,7 +289,7 @@ func testServerGoesAway(t *testing.T, c *kubetest.Cluster) {
 	g.hit("user", "backend-1")
 
 	c.StopServer()
-	g.line("the API server does not answer; what is known of the cluster stays in use")
+	g.Line("the API server does not answer; what is known of the cluster stays in use")
 	if r := g.hit("user", "backend-1"); r.status != http.StatusOK || r.Visits != 2 {
 		t.Errorf("without the API server, a user gets %d, visit %d", r.status, r.Visits)
 	}
@@ -308,7 +303,7 @@ func testServerGoesAway(t *testing.T, c *kubetest.Cluster) {
 
 	c.StartServer(t)
 	for !g.status().Cluster.Watching {
-		g.line("the API server answers again")
+		g.Line("the API server answers again")
 	}
 	replica(t, "backend-1", "backend-1-b", "10.244.1.2")
 	c.Apply(t, slice("backend-1", a, endpoint{"10.244.1.2", "backend-1-b", "uid-b", ready}))
@@ -325,16 +320,15 @@ func testRights(t *testing.T, c *kubetest.Cluster) {
 	c.Apply(t, useCase(t))
 	c.Apply(t, slice("backend-1", endpoint{"10.244.1.1", "backend-1-a", "uid-a", ready}))
 	replica(t, "backend-1", "backend-1-a", "10.244.1.1")
-	path, err := program()
-	must(t, err)
+	path := programtest.Remora(t)
 	rights, err := exec.Command(path, "generate", "istio", "-f", filepath.Join(kubetest.Root(t), "examples", "hit-backend")).Output()
 	must(t, err)
 
 	t.Log("without any, it says which rule is missing, and waits")
 	g := watch(t, c.As(t, "system:serviceaccount:remora-system:remora"))
 	for _, resource := range []string{"gateways", "endpointslices"} {
-		g.seen = 0
-		g.line("not allowed to list and watch "+resource, "add to its ClusterRole the rule", `resources: [\"`+resource+`\"], verbs: [list, watch]`)
+		g.Rewind()
+		g.Line("not allowed to list and watch "+resource, "add to its ClusterRole the rule", `resources: [\"`+resource+`\"], verbs: [list, watch]`)
 	}
 	if st := g.status(); st.Ready || !strings.Contains(st.NotReady, "not allowed to list and watch") {
 		t.Errorf("it is ready: %v, because %q", st.Ready, st.NotReady)
@@ -343,9 +337,9 @@ func testRights(t *testing.T, c *kubetest.Cluster) {
 	t.Log("with those of `remora generate istio` it serves")
 	c.Apply(t, "apiVersion: v1\nkind: Namespace\nmetadata: {name: istio-system}\n")
 	c.Apply(t, string(rights))
-	g.seen = 0
-	g.url = "http://" + g.logged("listening", "address")
-	g.line(`"msg":"ready"`)
+	g.Rewind()
+	g.url = "http://" + g.Logged("listening", "address")
+	g.Line(`"msg":"ready"`)
 	if r := g.hit("user", "backend-1"); r.status != http.StatusOK {
 		t.Errorf("a user gets %d", r.status)
 	}

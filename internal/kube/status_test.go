@@ -38,7 +38,7 @@ func testStatus(t *testing.T, c *kubetest.Cluster) {
 	if now := resourceVersion(t, c, ours); now != version {
 		t.Errorf("the object was written: its version is %s, and was %s", now, version)
 	}
-	other.stop()
+	other.Stop()
 
 	t.Log("a younger policy that sets the same, and one whose target is not there")
 	younger := func(spec string) string {
@@ -62,7 +62,7 @@ func testStatus(t *testing.T, c *kubetest.Cluster) {
 	}
 
 	t.Log("what is mended while no gateway runs is corrected by the next one")
-	g.stop()
+	g.Stop()
 	c.Apply(t, younger(`{targetRefs: [{kind: Service, name: backend-1}], idleTimeout: 10s}`))
 	serve(t, c.Kubeconfig, only...)
 	standsAs(t, c, "younger", "Accepted True Accepted, ResolvedRefs True ResolvedRefs, Programmed True Programmed")

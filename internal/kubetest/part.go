@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/remora-proxy/remora/internal/kubetest/process"
+	"github.com/remora-proxy/remora/internal/programtest"
 )
 
 // patience is how long a part may take to be ready, on a machine under load.
@@ -16,25 +16,14 @@ const patience = 2 * time.Minute
 
 // part is one part of the control plane.
 type part struct {
-	*process.Process
+	*programtest.Program
 	name string
 }
 
 // startPart runs a part until the test has ended.
 func startPart(t testing.TB, path string, args ...string) *part {
 	t.Helper()
-	running, err := process.Start(exec.Command(path, args...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &part{running, args[0]}
-	t.Cleanup(func() {
-		p.Kill()
-		if t.Failed() {
-			t.Logf("%s:\n%s", p.name, p.Tail())
-		}
-	})
-	return p
+	return &part{programtest.Run(t, exec.Command(path, args...)), args[0]}
 }
 
 // await waits until a health check of the part passes. There is nothing to wait for but its answers.

@@ -20,29 +20,15 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/remora-proxy/remora/internal/kubetest"
-	"github.com/remora-proxy/remora/internal/kubetest/process"
 )
 
 // patience is how long anything may take, on a machine under load.
 const patience = 2 * time.Minute
 
-// start runs a program until the test has ended, or it is killed.
-func start(t *testing.T, path string, args ...string) *process.Process {
+// buildAdapter builds the adapter, which is a module of its own.
+func buildAdapter(t *testing.T) string {
 	t.Helper()
-	p, err := process.Start(exec.Command(path, args...))
-	must(t, err)
-	t.Cleanup(func() {
-		p.Kill()
-		if t.Failed() {
-			t.Logf("%s %s:\n%s", filepath.Base(path), strings.Join(args, " "), p.Tail())
-		}
-	})
-	return p
-}
-
-// build builds the program in a folder of the module.
-func build(t *testing.T, dir string) string {
-	t.Helper()
+	const dir = "cmd/remora-metrics-adapter"
 	path := filepath.Join(t.TempDir(), filepath.Base(dir))
 	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", path, ".")
 	cmd.Dir, cmd.Env = filepath.Join(kubetest.Root(t), dir), append(os.Environ(), "CGO_ENABLED=0")

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -12,7 +13,7 @@ import (
 
 	"github.com/remora-proxy/remora/internal/kubetest"
 	"github.com/remora-proxy/remora/internal/kubetest/kubelet"
-	"github.com/remora-proxy/remora/internal/kubetest/process"
+	"github.com/remora-proxy/remora/internal/programtest"
 )
 
 // gateways are the addresses of two gateways that know nothing of each other's sessions.
@@ -77,9 +78,9 @@ func adapter(t *testing.T, c *cluster) string {
 // TestAnAutoscalerFollowsTheLiveSessions runs the shipped objects on a real control plane, with real gateways, real replicas and the real
 // adapter.
 func TestAnAutoscalerFollowsTheLiveSessions(t *testing.T) {
-	remora := build(t, "cmd/remora")
+	remora := programtest.Remora(t)
 	c := &cluster{Cluster: kubetest.Start(t, kubetest.Options{Controllers: true, Scheduler: true})}
-	kubelet.Start(t, c.Cluster, map[string]string{"remora": remora, "remora-metrics-adapter:latest": build(t, "cmd/remora-metrics-adapter")})
+	kubelet.Start(t, c.Cluster, map[string]string{"remora": remora, "remora-metrics-adapter:latest": buildAdapter(t)})
 	t.Cleanup(func() {
 		if t.Failed() {
 			c.logPods(t)
@@ -94,9 +95,9 @@ func TestAnAutoscalerFollowsTheLiveSessions(t *testing.T) {
 	c.Apply(t, policy+"  idleTimeout: 1h\n")
 	c.Apply(t, deployment)
 	c.Apply(t, "apiVersion: v1\nkind: Namespace\nmetadata: {name: remora-system}\n---\n"+gatewaysService)
-	serve := func(address string) *process.Process {
-		return start(t, remora, "serve", "--kubernetes", "--kubeconfig", c.Kubeconfig, "--bind", address, "--port", "80=8081",
-			"--admin", "off", "--metrics", address+":9090")
+	serve := func(address string) *programtest.Program {
+		return programtest.Run(t, exec.Command(remora, "serve", "--kubernetes", "--kubeconfig", c.Kubeconfig, "--bind", address, "--port", "80=8081",
+			"--admin", "off", "--metrics", address+":9090"))
 	}
 	serve(gateways[0])
 	second := serve(gateways[1])

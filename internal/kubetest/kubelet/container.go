@@ -11,7 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/remora-proxy/remora/internal/kubetest/process"
+	"github.com/remora-proxy/remora/internal/programtest"
 )
 
 // The kubelet's own figures: how long a container may take at least to end after SIGTERM; the pauses before the restarts of one that
@@ -30,10 +30,10 @@ type container struct {
 	stopped chan struct{} // closed when it has to end and is not to be started again
 
 	// These are under pod.mu.
-	stopping bool             // stopped is closed
-	process  *process.Process // nil: none runs
-	log      *process.Process // the last that ran
-	held     chan struct{}    // closed when a process may be started again; nil: at once
+	stopping bool                 // stopped is closed
+	process  *programtest.Process // nil: none runs
+	log      *programtest.Process // the last that ran
+	held     chan struct{}        // closed when a process may be started again; nil: at once
 	status   corev1.ContainerStatus
 	usage    []sample // of process
 }
@@ -54,7 +54,7 @@ func (c *container) set(change func()) {
 }
 
 // current is the process that runs now, or nil.
-func (c *container) current() *process.Process {
+func (c *container) current() *programtest.Process {
 	c.pod.mu.Lock()
 	defer c.pod.mu.Unlock()
 	return c.process
@@ -137,7 +137,7 @@ func (c *container) again(code int) bool {
 }
 
 // launch starts a process, or none when the container has to end. With an error it says the reason, as a container's state has it.
-func (c *container) launch() (running *process.Process, reason string, err error) {
+func (c *container) launch() (running *programtest.Process, reason string, err error) {
 	c.pod.mu.Lock()
 	defer c.pod.mu.Unlock()
 	if c.stopping {
@@ -149,7 +149,7 @@ func (c *container) launch() (running *process.Process, reason string, err error
 	}
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir, cmd.Env = "/", env
-	if running, err = process.Start(cmd); err != nil {
+	if running, err = programtest.Start(cmd); err != nil {
 		return nil, "RunContainerError", err
 	}
 	if c.log != nil {
@@ -163,7 +163,7 @@ func (c *container) launch() (running *process.Process, reason string, err error
 }
 
 // note notes the end of a process. The caller holds pod.mu.
-func (c *container) note(p *process.Process, code int, backOff bool) {
+func (c *container) note(p *programtest.Process, code int, backOff bool) {
 	end := &corev1.ContainerStateTerminated{
 		ExitCode: int32(code), Reason: "Error", StartedAt: c.status.State.Running.StartedAt, FinishedAt: metav1.Now(), ContainerID: c.status.ContainerID,
 	}
@@ -187,7 +187,7 @@ func (c *container) note(p *process.Process, code int, backOff bool) {
 }
 
 // attend probes a process until it has ended. When ctx is done it is killed.
-func (c *container) attend(ctx context.Context, running *process.Process) {
+func (c *container) attend(ctx context.Context, running *programtest.Process) {
 	probing, cancel := context.WithCancel(ctx)
 	var probes sync.WaitGroup
 	probes.Go(func() { c.probe(probing) })
@@ -239,7 +239,7 @@ func (c *container) end(ctx context.Context, grace time.Duration) {
 }
 
 // preStop runs the hook before SIGTERM, for as long as the grace period. Whether it succeeds makes no difference.
-func (c *container) preStop(ctx context.Context, running *process.Process, grace time.Duration) {
+func (c *container) preStop(ctx context.Context, running *programtest.Process, grace time.Duration) {
 	if c.spec.Lifecycle == nil || c.spec.Lifecycle.PreStop == nil {
 		return
 	}
@@ -275,7 +275,7 @@ func (c *container) execute(ctx context.Context, argv []string) {
 	}
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir, cmd.Env = "/", env
-	running, err := process.Start(cmd)
+	running, err := programtest.Start(cmd)
 	if err != nil {
 		return
 	}

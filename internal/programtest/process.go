@@ -1,6 +1,4 @@
-// Package process runs the programs of tests: it keeps the end of what each says, and sees to it that none outlives the test
-// that started it, also when the test is killed. It knows neither what the programs are nor what a test is.
-package process
+package programtest
 
 import (
 	"bytes"
@@ -12,25 +10,34 @@ import (
 	"time"
 )
 
-// maxLog bounds what is kept of a program's output: its end, in bytes.
-const maxLog = 1 << 20
+const (
+	maxLog    = 4 << 20 // bounds what is kept of a program's output: its end, in bytes
+	lastLines = 200     // of Tail
+)
 
 // Process is a running program.
 type Process struct {
 	cmd   *exec.Cmd
 	ended chan struct{}
 
-	mu  sync.Mutex
-	log bytes.Buffer
+	mu      sync.Mutex
+	log     bytes.Buffer
+	dropped int           // bytes of output before those of log
+	more    chan struct{} // closed, and made anew, when log grows
 }
 
-// Start runs a command, in a session of its own, until it ends, is killed, or this process ends. The command's output, and the
-// attributes that have to do with that, are set here.
+// Start runs a command, in a session of its own, until it ends, is killed, or this process ends, also when that is killed. What it
+// says on standard error is kept, and what it says on standard output where the command has no other place for that.
 func Start(cmd *exec.Cmd) (*Process, error) {
-	p := &Process{cmd: cmd, ended: make(chan struct{})}
+	p := &Process{cmd: cmd, ended: make(chan struct{}), more: make(chan struct{})}
 	cmd.SysProcAttr = dieWithParent()
-	cmd.Stdout, cmd.Stderr = p, p
-	cmd.WaitDelay = time.Second // for a child of the program that holds its output and is not ended with it
+	cmd.Stderr = p
+	if cmd.Stdout == nil {
+		cmd.Stdout = p
+	}
+	if cmd.WaitDelay == 0 {
+		cmd.WaitDelay = time.Second // for a child of the program that holds its output and is not ended with it
+	}
 	started := make(chan error)
 	go func() {
 		defer close(p.ended)
@@ -45,13 +52,14 @@ func Start(cmd *exec.Cmd) (*Process, error) {
 	return p, <-started
 }
 
-// Ended is closed when the program has ended.
+// Ended is closed when the program has ended, and all that it has said has been read.
 func (p *Process) Ended() <-chan struct{} { return p.ended }
 
 // PID is the program's process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// ExitCode is the program's exit status once it has ended, as shells have it: 128 and the signal's number when a signal ended it.
+// ExitCode waits for the end of the program and gives its exit status as shells have it: 128 and the signal's number when a signal
+// ended it.
 func (p *Process) ExitCode() int {
 	<-p.ended
 	if status, is := p.cmd.ProcessState.Sys().(syscall.WaitStatus); is && status.Signaled() {
@@ -79,17 +87,23 @@ func (p *Process) Kill() {
 func (p *Process) Write(text []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.log.Len() > maxLog {
-		p.log.Next(p.log.Len() - maxLog/2)
+	if over := p.log.Len() - maxLog; over > 0 {
+		p.dropped += len(p.log.Next(over + maxLog/2))
 	}
+	close(p.more)
+	p.more = make(chan struct{})
 	return p.log.Write(text)
 }
 
-// Tail is the last lines of the output.
-func (p *Process) Tail() string {
-	const lines = 60
+// Log is what the program has said so far, without its beginning when that was more than 4 MiB.
+func (p *Process) Log() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	all := strings.Split(p.log.String(), "\n")
-	return strings.Join(all[max(0, len(all)-lines):], "\n")
+	return p.log.String()
+}
+
+// Tail is the last lines of Log.
+func (p *Process) Tail() string {
+	all := strings.Split(p.Log(), "\n")
+	return strings.Join(all[max(0, len(all)-lastLines):], "\n")
 }
