@@ -1,5 +1,5 @@
-// Package configtest writes compiled configurations down, so that tests of what compiles them can compare them with golden files. It is
-// for tests only.
+// Package configtest writes compiled configurations down, and compares them with golden files. It is for tests of what compiles them
+// only.
 package configtest
 
 import (

@@ -58,23 +58,5 @@ func compile(set *resource.Set, proxied bool) (affinity.Config, diag.List) {
 func compare(t *testing.T, input, golden string, proxied bool) {
 	t.Helper()
 	c, found := compile(load(t, input), proxied)
-	got := configtest.Dump(c, found)
-	if !found.HasErrors() {
-		if _, err := affinity.Compile(c); err != nil {
-			t.Errorf("the core refuses the configuration: %v", err)
-		}
-	}
-	if *update {
-		if err := os.WriteFile(golden, []byte(got), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("differs from %s; run with -update and look at the difference. Got:\n%s", golden, got)
-	}
+	configtest.Golden(t, c, found, golden, *update)
 }

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/remora-proxy/remora/internal/affinity"
 	"github.com/remora-proxy/remora/internal/configtest"
 	"github.com/remora-proxy/remora/internal/istio"
 )
@@ -52,23 +51,5 @@ func compare(t *testing.T, input, golden string, proxied bool) {
 		}
 		return []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}
 	}})
-	got := configtest.Dump(c, diags)
-	if !diags.HasErrors() {
-		if _, err := affinity.Compile(c); err != nil {
-			t.Errorf("the core refuses the configuration: %v", err)
-		}
-	}
-	if *update {
-		if err := os.WriteFile(golden, []byte(got), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("differs from %s; run with -update and look at the difference. Got:\n%s", golden, got)
-	}
+	configtest.Golden(t, c, diags, golden, *update)
 }
