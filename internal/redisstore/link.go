@@ -46,7 +46,7 @@ func (s *Store) use() (used bool, err error) {
 	o.DisableCache, o.DisableRetry, o.AlwaysPipelining = true, true, true
 	o.PipelineMultiplex = -1 // one connection to each server: what comes later is answered later
 	o.ReadBufferEachConn, o.WriteBufferEachConn = 64<<10, 64<<10
-	o.Dialer.Timeout, o.Dialer.KeepAlive, o.ConnWriteTimeout = patience, patience, patience
+	o.Dialer.Timeout, o.Dialer.KeepAlive, o.ConnWriteTimeout = s.options.Patience, s.options.Patience, s.options.Patience
 	var asked atomic.Pointer[string] // the address that was connected to last
 	o.Dialer.ControlContext = func(_ context.Context, _, addr string, _ syscall.RawConn) error {
 		asked.Store(&addr)
@@ -82,7 +82,7 @@ func (s *Store) use() (used bool, err error) {
 // warnOfEviction says so where a server throws keys away when its memory is used up: a bucket of sessions at a time.
 func (s *Store) warnOfEviction(client rueidis.Client) {
 	for name, node := range client.Nodes() {
-		info, err := doWithin(s, node, patience, func(ctx context.Context, node rueidis.Client) (string, error) {
+		info, err := doWithin(s, node, s.options.Patience, func(ctx context.Context, node rueidis.Client) (string, error) {
 			return node.Do(ctx, node.B().Info().Section("memory").Build()).ToString()
 		})
 		policy := infoField(info, "maxmemory_policy")
@@ -101,7 +101,7 @@ func (s *Store) watch(l *link) (used bool, err error) {
 	for s.ctx.Err() == nil {
 		err := s.measure(l.client)
 		if err == nil {
-			err = s.reassert(l.client, patience)
+			err = s.reassert(l.client, s.options.Patience)
 		}
 		missed++
 		var refused *rueidis.RedisError
@@ -182,7 +182,7 @@ const clockScript = "return redis.call('TIME')"
 // replicates points in time.)
 func (s *Store) measure(client rueidis.Client) error {
 	began := s.options.Now()
-	at, err := doWithin(s, client, patience, func(ctx context.Context, client rueidis.Client) (int64, error) {
+	at, err := doWithin(s, client, s.options.Patience, func(ctx context.Context, client rueidis.Client) (int64, error) {
 		parts, err := client.Do(ctx, client.B().Eval().Script(clockScript).Numkeys(1).Key(s.key("hashkey")).Build()).AsIntSlice()
 		if err == nil && len(parts) != 2 {
 			err = fmt.Errorf("TIME has %d parts", len(parts))

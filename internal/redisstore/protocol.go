@@ -25,7 +25,7 @@ func (s *Store) otherProtocol(addr string, err error) error {
 	if addr == "" || s.location.kind == socket || errors.As(err, &said) || errors.As(err, &op) && op.Op == "dial" {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	ctx, cancel := context.WithTimeout(s.ctx, s.options.Patience)
 	defer cancel()
 	switch {
 	case s.location.tls && answersPlainly(ctx, addr):

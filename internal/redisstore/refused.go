@@ -100,7 +100,7 @@ var rightsLua string
 
 // checkRights finds out which rights the user lacks: most of them would be missed only later, and some by nobody.
 func (s *Store) checkRights(client rueidis.Client) error {
-	missing, err := doWithin(s, client, patience, func(ctx context.Context, client rueidis.Client) ([]string, error) {
+	missing, err := doWithin(s, client, s.options.Patience, func(ctx context.Context, client rueidis.Client) ([]string, error) {
 		return client.Do(ctx, client.B().Eval().Script(rightsLua).Numkeys(1).Key(s.key("rights")).Arg(s.newsChannel).Build()).AsStrSlice()
 	})
 	if err != nil || len(missing) == 0 {

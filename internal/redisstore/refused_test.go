@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/remora-proxy/remora/internal/redisstore"
 	"github.com/remora-proxy/remora/internal/redistest"
@@ -139,12 +140,15 @@ func TestOfRenewalsThoseThatCannotBeStoredFailAlone(t *testing.T) {
 	})
 }
 
+// silence is for how long a server that speaks another protocol may say nothing.
+const silence = 2 * time.Second
+
 // isRefused checks that a store cannot be used, and that the error says why and what to do.
 func isRefused(t *testing.T, url string, says ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	s := begin(t, redisstore.Options{URL: url})
+	s := begin(t, redisstore.Options{URL: url, Patience: silence})
 	defer s.Close()
 	err := s.Ready(ctx)
 	if err == nil {
@@ -239,7 +243,7 @@ func TestAServerThatDoesNotAnswerEitherWayIsNoRefusal(t *testing.T) {
 	for _, addr := range []string{silent.Addr, closing.Addr().String()} {
 		for _, scheme := range []string{"redis://", "rediss://"} {
 			var log lockedBuffer
-			begin(t, redisstore.Options{URL: scheme + addr, Log: slog.New(slog.NewTextHandler(&log, nil))})
+			begin(t, redisstore.Options{URL: scheme + addr, Patience: silence, Log: slog.New(slog.NewTextHandler(&log, nil))})
 			silent.Eventually("the log says that it cannot be used", func() error {
 				if !strings.Contains(log.String(), "the store cannot be used; trying again") {
 					return errNotYet

@@ -30,8 +30,8 @@ const layout = "1"
 const MaxWaiting = 1024
 
 const (
-	// patience is how long the connections may take to come to be, with their TLS handshakes, and how long a server that stands still keeps one.
-	patience = time.Second
+	// defaultPatience is Options.Patience: longer than a server under load takes, and as long as it takes at most to notice that it stands still.
+	defaultPatience = time.Second
 	// beat is how often the store's clock is read, and what the gateways agreed on is made sure of.
 	beat = 2 * time.Second
 	// jump is by how much the store's clock has to change for it to have been set: what is measured is less than that off.
@@ -46,14 +46,15 @@ const (
 
 // Options say which store, and how to use it. Only URL and Deliver are needed.
 type Options struct {
-	URL     string            // Forms has the forms
-	Prefix  string            // of all keys and of the channel: gateways that share sessions have the same. Empty: DefaultPrefix
-	Timeout time.Duration     // how long a call waits for an answer of the store. 0: DefaultTimeout
-	Grace   time.Duration     // how much longer a session lives that another gateway renewed last, whose next renewal may be on its way. 0: shared.Grace of the default interval
-	ID      uint32            // this gateway. 0: a random one
-	Deliver func(shared.News) // is called with what gateways announce, in one goroutine
-	Log     *slog.Logger      // nil: slog.Default()
-	Now     func() time.Time  // the gateway's clock. nil: time.Now
+	URL      string            // Forms has the forms
+	Prefix   string            // of all keys and of the channel: gateways that share sessions have the same. Empty: DefaultPrefix
+	Timeout  time.Duration     // how long a call waits for an answer of the store. 0: DefaultTimeout
+	Patience time.Duration     // how long the connections may take to come to be, with their TLS handshakes, and how long a server that stands still keeps one. 0: a second
+	Grace    time.Duration     // how much longer a session lives that another gateway renewed last, whose next renewal may be on its way. 0: shared.Grace of the default interval
+	ID       uint32            // this gateway. 0: a random one
+	Deliver  func(shared.News) // is called with what gateways announce, in one goroutine
+	Log      *slog.Logger      // nil: slog.Default()
+	Now      func() time.Time  // the gateway's clock. nil: time.Now
 }
 
 // Store is the access of one gateway to the store. It is a shared.Remote.
@@ -124,6 +125,9 @@ func Open(o Options) (*Store, error) {
 	}
 	if o.Timeout == 0 {
 		o.Timeout = DefaultTimeout
+	}
+	if o.Patience == 0 {
+		o.Patience = defaultPatience
 	}
 	if o.Grace == 0 {
 		o.Grace = shared.Grace(shared.DefaultInterval)
