@@ -24,6 +24,8 @@ type verdict struct {
 	diverged int // of those that were checked: calls by users who were on several replicas at the time, in an outage
 	parted   int // those users
 	refused  []refusal
+
+	objections []string // that are not to the order of calls
 }
 
 // refusal is a user whose calls are in no order that the models allow.
@@ -80,7 +82,7 @@ func memory() porcupine.Model {
 
 // check looks for an order of each user's calls.
 func (h *history) check() verdict {
-	var v verdict
+	v := verdict{objections: h.objections()}
 	users := h.byUser()
 	for _, user := range slices.Sorted(maps.Keys(users)) {
 		calls := users[user]

@@ -36,8 +36,23 @@
 //
 // Users that a gateway knew go on at it as before, outage or not; gateways that reach the store agree as if nothing had happened. When the outage is over
 // all agree on one of the replicas that were chosen; on that of the session from before the outage, if it lived on. From there on the first rule holds
-// again. A gateway that stands still is one that does not reach the store: what it had in hand may have run out of time. Where the machine is so busy
-// that a call of the store times out, that is an outage too: each gateway's metrics are watched for it (watch_test.go), and the table says for how long.
+// again. A gateway that stands still is one that does not reach the store: what it had in hand may have run out of time.
+//
+// # What is no excuse
+//
+// What a gateway says. Outages are those that the scenario makes, of the gateways that it does something to: in the calm there is none. Each gateway's metrics
+// and log are read all the time (watch_test.go), for what they may not say (excuses_test.go):
+//
+//   - that it is alone, or that a call of the store failed, outside of its outages. One of these ends when the gateway, after the fault, says that it
+//     shares its sessions, and then has no call fail for storeTimeout; the run fails if it does not come to that within agreeLimit.
+//   - at the end of the run, that it does not share its sessions, or nothing.
+//   - errors other than those of a store that does not answer, or whose connections break, in an outage too: such as those of a script.
+//
+// A call of a user may only fail when its gateway is killed, or a replica: the store has no part in it.
+//
+// Gateways wait for the store as long as they can be told to. Should the machine itself stall, so that this is not enough, the scenario is played
+// again, and the log says so: a process that has nothing to do with what is tested has to have stalled too, and the last of maxTries counts
+// whatever it did.
 //
 // # What is not checked
 //

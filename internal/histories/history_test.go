@@ -41,17 +41,13 @@ type outage struct {
 	gateway int
 	from    time.Duration // before the fault
 	back    time.Duration // when the fault was taken back
-	told    time.Duration // when the gateway had told all to the store
+	told    time.Duration // when the gateway had told all to the store, and the last of its calls had failed: from there on it has no excuse to be alone
 	until   time.Duration // when the others had heard of it, too
 	missed  time.Duration // since when the store had missed everything that it was told before the fault; 0: it had not
-	busy    bool          // nothing was done to the gateway: the machine was busy
 }
 
 func (o *outage) String() string {
 	text := fmt.Sprintf("gateway %d alone from %.3f s, back at %.3f s, agreeing from %.3f s", o.gateway, o.from.Seconds(), o.back.Seconds(), o.until.Seconds())
-	if o.busy {
-		text += ", for the machine was busy"
-	}
 	if o.missed != 0 {
 		text += fmt.Sprintf(", at a store that has missed everything since %.3f s", o.missed.Seconds())
 	}
@@ -61,10 +57,18 @@ func (o *outage) String() string {
 // history is what happened in a run.
 type history struct {
 	calls   []*call
-	unsent  int64 // calls that met no gateway
+	unsent  []*call // calls that met no gateway
 	outages []*outage
 	deaths  map[string]time.Duration  // of replicas: when the kill began
 	kills   [gateways][]time.Duration // of gateways: the same
+
+	// What gateways say of themselves, which excuses nothing.
+	admissions []admission
+	shared     [gateways]time.Duration // when each last said that it shares its sessions, and has told all
+	complaints []complaint
+
+	stalls []stall
+	ended  time.Duration // when the users were told to stop
 }
 
 // byUser are the calls of each user, in the order of their beginnings.

@@ -145,6 +145,7 @@ type place struct {
 	api     *admin.Client
 	metrics string // URL
 	life    int
+	began   time.Duration // before its process was started
 }
 
 // cluster is all that runs.
@@ -205,20 +206,20 @@ func startCluster(t *testing.T, with setting) *cluster {
 			g.args = append(args[:len(args):len(args)], "--store", store, "--store-timeout", storeTimeout.String())
 		}
 		c.gateways[i] = g
-		g.run(t, 0)
+		g.run(t, 0, 0)
 	}
 	c.began = time.Now()
 	return c
 }
 
 // run starts the gateway's process, and waits until it is ready.
-func (g *gateway) run(t *testing.T, life int) {
+func (g *gateway) run(t *testing.T, life int, began time.Duration) {
 	t.Helper()
 	g.process = start(t, g.args...)
 	address := g.address("admin API")
 	api, err := admin.NewClient(address)
 	must(t, err)
-	at := &place{url: "http://" + g.address("listening"), api: api, metrics: "http://" + address + "/metrics", life: life}
+	at := &place{url: "http://" + g.address("listening"), api: api, metrics: "http://" + address + "/metrics", life: life, began: began}
 	g.line(`"msg":"ready"`)
 	g.at.Store(at)
 }
@@ -310,9 +311,22 @@ func (c *cluster) killReplica(i int) {
 func (c *cluster) killGateway(i int) {
 	c.record(func(h *history) { h.kills[i] = append(h.kills[i], c.now()) })
 	c.gateways[i].kill()
+	c.complaints(i)
+}
+
+// complaints takes what a gateway's log has said of the store.
+func (c *cluster) complaints(i int) {
+	p := c.gateways[i].process
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, line := range p.lines {
+		if said, ok := complaintOf(i, c.began, line); ok {
+			c.record(func(h *history) { h.complaints = append(h.complaints, said) })
+		}
+	}
 }
 
 func (c *cluster) startGateway(i int) {
 	c.t.Helper()
-	c.gateways[i].run(c.t, c.gateways[i].at.Load().life+1)
+	c.gateways[i].run(c.t, c.gateways[i].at.Load().life+1, c.now())
 }

@@ -5,7 +5,9 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -36,13 +38,17 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// settleTime is how long after all gateways have told the store everything they agree: news arrive, and what was missed is corrected with the
-// next renewal.
-const settleTime = 8 * interval
+// settleTime is how long after all gateways have told the store everything they agree, also where one missed the news of that, for it did not hear them
+// yet: a session that it still has after idleTime was used there since, and the next renewal has corrected what it knew.
+const settleTime = idleTime + 3*interval
 
 // agreeLimit bounds how long gateways may take to say that, from when the fault is taken back: they try again every 4 s at the latest, and wait a
 // second for an answer; the rest is for a machine that is busy.
 const agreeLimit = time.Minute
+
+// maxTries is how often a scenario is played at most: again where the machine stalled, and a gateway was alone for which nothing else accounts. No
+// gateway is excused by that: the last try counts, whatever the machine did.
+const maxTries = 10
 
 // run is one run of a scenario.
 type run struct {
@@ -97,11 +103,8 @@ func (r *run) outage(of []int, begin, meanwhile, end func()) {
 	meanwhile()
 	back := r.now()
 	end()
-	for _, i := range of {
-		r.whole(i)
-	}
-	told := r.now()
-	r.wait(settleTime)
+	told := r.whole(of)
+	r.wait(told + settleTime - r.now())
 	r.record(func(*history) {
 		for _, o := range os {
 			o.back, o.told, o.until = back, told, r.now()
@@ -109,19 +112,35 @@ func (r *run) outage(of []int, begin, meanwhile, end func()) {
 	})
 }
 
-// whole waits until a gateway says that the store answers, and has been told everything.
-func (r *run) whole(i int) {
+// whole waits until gateways say that the store answers, and has been told everything, and go on to say so for as long as a call may take, with none
+// failing meanwhile: those that the fault met have ended then. It gives when the last of them began to say so: that it is alone has no excuse since.
+func (r *run) whole(of []int) (told time.Duration) {
 	r.t.Helper()
-	deadline := time.Now().Add(agreeLimit)
-	for {
-		status, err := r.gateways[i].at.Load().api.Status(r.ctx)
-		if err == nil && status.Store != nil && status.Store.Answers && !status.Store.Telling && status.Store.Undecided == 0 {
-			return
+	client := &http.Client{}
+	defer client.CloseIdleConnections()
+	since := map[int]said{}
+	for deadline := time.Now().Add(agreeLimit); ; r.wait(20 * time.Millisecond) {
+		agree := true
+		for _, i := range of {
+			now, err := r.asks(r.ctx, client, i)
+			first, ok := since[i]
+			switch {
+			case err != nil || !now.whole():
+				delete(since, i)
+				agree = false
+			case !ok || now.failures != first.failures || now.life != first.life:
+				since[i], told = now, now.at
+				agree = false
+			default:
+				agree = agree && now.asked-first.at >= storeTimeout
+			}
+			if !agree && time.Now().After(deadline) {
+				r.t.Fatalf("gateway %d has not found back to the store within %s: %+v, %v", i, agreeLimit, now, err)
+			}
 		}
-		if time.Now().After(deadline) {
-			r.t.Fatalf("gateway %d has not found back to the store within %s: %+v, %v", i, agreeLimit, status.Store, err)
+		if agree {
+			return told
 		}
-		r.wait(20 * time.Millisecond)
 	}
 }
 
@@ -218,7 +237,9 @@ func play(t *testing.T, with setting, does func(*run)) *history {
 	does(r)
 	r.wait(*duration * 2 / 3)
 	r.crowd.end()
-	c.h.unsent = r.crowd.unsent.Load()
+	for i := range c.gateways {
+		c.complaints(i)
+	}
 	return &c.h
 }
 
@@ -232,13 +253,21 @@ func TestHistories(t *testing.T) {
 			if strings.Contains(s.name, *only) {
 				t.Run(s.name, func(t *testing.T) {
 					t.Parallel()
-					histories[i] = play(t, s.with, s.does)
+					for try := 1; try <= maxTries; try++ {
+						histories[i] = nil
+						t.Run(fmt.Sprint(try), func(t *testing.T) { histories[i] = play(t, s.with, s.does) })
+						h := histories[i]
+						if h == nil || !h.disturbed() {
+							break
+						}
+						t.Logf("try %d of %d: the machine stalled, %s; gateways were alone, %s", try, maxTries, h.stalls, h.unexplained())
+					}
 				})
 			}
 		}
 	})
-	table := fmt.Sprintf("%-40s %6s %7s %7s %7s %8s %8s %7s %7s %5s\n",
-		"scenario", "users", "calls", "unsent", "failed", "checked", "diverged", "parted", "agreed", "busy")
+	table := fmt.Sprintf("%-40s %6s %7s %7s %7s %8s %8s %7s %7s\n",
+		"scenario", "users", "calls", "unsent", "failed", "checked", "diverged", "parted", "agreed")
 	for i, h := range histories {
 		if h == nil {
 			continue
@@ -248,8 +277,8 @@ func TestHistories(t *testing.T) {
 			for why, n := range h.failures() {
 				t.Logf("%d calls failed: %s", n, why)
 			}
-			table += fmt.Sprintf("%-40s %6d %7d %7d %7d %8d %8d %7d %7s %5s %s\n",
-				scenarios[i].name, v.users, len(h.calls), h.unsent, v.failed, v.checked, v.diverged, v.parted, h.agreedAfter(), h.busy(), v.says())
+			table += fmt.Sprintf("%-40s %6d %7d %7d %7d %8d %8d %7d %7s %s\n",
+				scenarios[i].name, v.users, len(h.calls), len(h.unsent), v.failed, v.checked, v.diverged, v.parted, h.agreedAfter(), v.says())
 			v.report(t, scenarios[i].name)
 		})
 	}
@@ -260,9 +289,7 @@ func TestHistories(t *testing.T) {
 func (h *history) agreedAfter() string {
 	var longest time.Duration
 	for _, o := range h.outages {
-		if !o.busy {
-			longest = max(longest, o.until-o.back)
-		}
+		longest = max(longest, o.until-o.back)
 	}
 	if longest == 0 {
 		return ""
@@ -270,24 +297,10 @@ func (h *history) agreedAfter() string {
 	return fmt.Sprintf("%.1fs", longest.Seconds())
 }
 
-// busy is for how long, of all gateways, one was alone because the machine was busy; empty: none was.
-func (h *history) busy() string {
-	var all time.Duration
-	for _, o := range h.outages {
-		if o.busy {
-			all += o.told - o.from
-		}
-	}
-	if all == 0 {
-		return ""
-	}
-	return fmt.Sprintf("%.1fs", all.Seconds())
-}
-
 // says is the verdict in a word or two.
 func (v *verdict) says() string {
-	if len(v.refused) > 0 {
-		return fmt.Sprintf("REFUSED: %d users", len(v.refused))
+	if len(v.refused)+len(v.objections) > 0 {
+		return fmt.Sprintf("REFUSED: %d users, %d objections", len(v.refused), len(v.objections))
 	}
 	return "linearizable"
 }
@@ -295,6 +308,9 @@ func (v *verdict) says() string {
 // report fails the test for what was refused.
 func (v *verdict) report(t *testing.T, name string) {
 	t.Helper()
+	for _, o := range v.objections[:min(len(v.objections), 10)] {
+		t.Errorf("with seed %d: %s (one of %d objections)", *seed, o, len(v.objections))
+	}
 	if len(v.refused) == 0 {
 		return
 	}
@@ -310,6 +326,7 @@ func (v *verdict) report(t *testing.T, name string) {
 
 // Gateways that share nothing are refused, and not only because each tells a user that the session is new.
 func TestGatewaysThatDoNotShareAreRefused(t *testing.T) {
+	t.Parallel()
 	h := play(t, setting{apart: true}, func(*run) {})
 	if v := h.check(); len(v.refused) == 0 {
 		t.Errorf("with seed %d: no call of %d is refused", *seed, v.checked)
@@ -322,4 +339,21 @@ func TestGatewaysThatDoNotShareAreRefused(t *testing.T) {
 	} else {
 		t.Logf("%d of %d users", len(v.refused), v.users)
 	}
+}
+
+// A gateway that is alone all the time, though nothing is said to have been done to it, is refused: for what its users are told, and for what it says
+// of itself.
+func TestAGatewayThatIsAloneInTheCalmIsRefused(t *testing.T) {
+	t.Parallel()
+	h := play(t, setting{}, func(r *run) { r.gateways[0].proxy.setCut(true) })
+	v := h.check()
+	if len(v.refused) == 0 {
+		t.Errorf("with seed %d: no call of %d is refused", *seed, v.checked)
+	}
+	for _, want := range []string{"alone, and nothing had been done to it: gateway 0", "gateway 0 was last seen to share", "gateway 0 said"} {
+		if !slices.ContainsFunc(v.objections, func(o string) bool { return strings.HasPrefix(o, want) }) {
+			t.Errorf("with seed %d: nobody objects that %q", *seed, want)
+		}
+	}
+	t.Logf("%d of %d users; %d objections", len(v.refused), v.users, len(v.objections))
 }

@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/remora-proxy/remora/internal/samplebackend"
@@ -37,7 +36,6 @@ type crowd struct {
 	users  sync.WaitGroup
 	done   chan struct{}
 	once   sync.Once
-	unsent atomic.Int64 // calls that met no gateway
 }
 
 // startCrowd lets users call until end. They come one after the other, the last one when `arriving` is over.
@@ -59,12 +57,20 @@ func startCrowd(c *cluster, users int, arriving time.Duration, seed uint64) *cro
 			w.users.Go(func() { w.watch(i) })
 		}
 	}
+	w.users.Go(func() {
+		if err := w.witness(); err != nil {
+			c.t.Errorf("whether the machine stalls is not known: %v", err)
+		}
+	})
 	return w
 }
 
 // end stops the users, each when its call has been answered.
 func (w *crowd) end() {
-	w.once.Do(func() { close(w.done) })
+	w.once.Do(func() {
+		w.c.record(func(h *history) { h.ended = w.c.now() })
+		close(w.done)
+	})
 	w.users.Wait()
 	w.client.CloseIdleConnections()
 }
@@ -115,7 +121,7 @@ func (w *crowd) call(user string, client, at int) bool {
 	err := w.post(place.url, c)
 	c.end = w.c.now()
 	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "dial" {
-		w.unsent.Add(1) // nobody has seen it
+		w.c.record(func(h *history) { h.unsent = append(h.unsent, c) }) // nobody has seen it
 		return false
 	}
 	if err != nil {

@@ -1,10 +1,13 @@
 package histories
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os/exec"
 	"strings"
 	"time"
 )
@@ -12,37 +15,59 @@ import (
 // storeTimeout is how long gateways wait for an answer of the store: as long as they can, for the machine may be busy.
 const storeTimeout = time.Second
 
-// watchPause is how often a gateway is asked for what it says of the store.
-const watchPause = 100 * time.Millisecond
+// watchPause is how often a gateway is asked for what it says of the store, and witnessPause how often the machine is tried.
+const (
+	watchPause   = 100 * time.Millisecond
+	witnessPause = 10 * time.Millisecond
+)
+
+// stallLimit is from when on the machine is said to stall: that a call of the store, which passes through four processes' hands, takes storeTimeout
+// then, nobody can help.
+const stallLimit = storeTimeout / 4
 
 // said is what a gateway's metrics say of the store.
 type said struct {
 	life          int
+	began         time.Duration // before its process was started
 	asked, at     time.Duration // when it was asked, and had answered
 	failures      float64       // calls that failed, and sessions that began alone; only ever more
 	up, undecided bool          // it answers; it has not been told all
 }
 
-// watch records when a gateway was alone though nothing was done to it: a machine that is busy may hold a call up for longer than storeTimeout. What
-// was done to it is in the history already. It ends with the users.
+// whole reports whether the gateway says that it shares its sessions, and has told all.
+func (s *said) whole() bool { return s.up && !s.undecided }
+
+// asks asks a gateway.
+func (c *cluster) asks(ctx context.Context, client *http.Client, i int) (said, error) {
+	place := c.gateways[i].at.Load()
+	now := said{life: place.life, began: place.began, asked: c.now()}
+	err := now.ask(ctx, client, place.metrics)
+	now.at = c.now()
+	return now, err
+}
+
+// watch records when a gateway says that it is, or was, alone. It ends with the users.
 func (w *crowd) watch(i int) {
 	client := &http.Client{}
 	defer client.CloseIdleConnections()
 	var last said
 	for goOn := true; goOn; {
 		goOn = w.pause(watchPause)
-		place := w.c.gateways[i].at.Load()
-		now := said{life: place.life, asked: w.c.now()}
-		if err := now.ask(w.ctx, client, place.metrics); err != nil {
+		now, err := w.c.asks(w.ctx, client, i)
+		if err != nil {
 			continue // it is killed
 		}
-		now.at = w.c.now()
 		if last.life != now.life {
-			last = said{life: now.life, asked: now.asked}
+			last = said{life: now.life, asked: now.began}
 		}
-		if now.failures != last.failures || !now.up || now.undecided {
-			w.c.record(func(h *history) { h.alsoAlone(i, last.asked, now.at) })
-		}
+		alone := now.failures != last.failures || !now.whole()
+		w.c.record(func(h *history) {
+			if alone {
+				h.admissions = append(h.admissions, admission{gateway: i, from: last.asked, to: now.at})
+			} else {
+				h.shared[i] = now.asked
+			}
+		})
 		last = now
 	}
 }
@@ -62,15 +87,17 @@ func (s *said) ask(ctx context.Context, client *http.Client, url string) error {
 	if err != nil {
 		return err
 	}
+	found := map[string]bool{}
 	for line := range strings.Lines(string(text)) {
-		name, number, _ := strings.Cut(strings.TrimSpace(line), " ")
+		name, _, _ := strings.Cut(strings.TrimSpace(line), " ")
 		name, _, _ = strings.Cut(name, "{")
 		var n float64
 		switch name {
 		case "remora_store_errors_total", "remora_store_decided_alone_total", "remora_store_up", "remora_store_resyncing", "remora_store_decided_alone_pending":
-			if _, err := fmt.Sscan(number[strings.LastIndexByte(number, ' ')+1:], &n); err != nil {
+			if _, err := fmt.Sscan(line[strings.LastIndexByte(line, ' ')+1:], &n); err != nil {
 				return err
 			}
+			found[name] = true
 		}
 		switch name {
 		case "remora_store_errors_total", "remora_store_decided_alone_total":
@@ -81,24 +108,37 @@ func (s *said) ask(ctx context.Context, client *http.Client, url string) error {
 			s.undecided = s.undecided || n != 0
 		}
 	}
+	if delete(found, "remora_store_errors_total"); len(found) != 4 { // the errors are not there until there are some
+		return fmt.Errorf("of the metrics of the store there are only %v", found)
+	}
 	return nil
 }
 
-// alsoAlone adds a time in which a gateway was found to be alone, unless something had been done to it then.
-func (h *history) alsoAlone(gateway int, from, to time.Duration) {
-	for _, o := range h.outages {
-		if o.gateway == gateway && !o.busy && from < o.told && to > o.from {
-			if from+5*watchPause < o.from { // the answer took long, so it may have been alone before
-				o.from = from - storeTimeout
-			}
-			return
+// witness records when the machine stalled: when a process that only echoes what it is told took long to do that. It depends on nothing of what is
+// tested. It ends with the users.
+func (w *crowd) witness() error {
+	cat := exec.CommandContext(w.ctx, "cat")
+	in, err := cat.StdinPipe()
+	if err != nil {
+		return err
+	}
+	out, err := cat.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cat.Start(); err != nil {
+		return err
+	}
+	echo := bufio.NewReader(out)
+	for goOn := true; goOn && err == nil; {
+		began := w.c.now()
+		goOn = w.pause(witnessPause)
+		if _, err = fmt.Fprintln(in); err == nil {
+			_, err = echo.ReadByte()
+		}
+		if ended := w.c.now(); ended-began >= witnessPause+stallLimit {
+			w.c.record(func(h *history) { h.stalls = append(h.stalls, stall{from: began, to: ended}) })
 		}
 	}
-	for _, o := range h.outages {
-		if o.gateway == gateway && o.busy && from-storeTimeout < o.until {
-			o.told, o.until = to, to+settleTime
-			return
-		}
-	}
-	h.outages = append(h.outages, &outage{gateway: gateway, from: from - storeTimeout, back: from - storeTimeout, told: to, until: to + settleTime, busy: true})
+	return errors.Join(err, in.Close(), cat.Wait())
 }
