@@ -1,9 +1,6 @@
 package histories
 
 import (
-	"bufio"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -12,27 +9,14 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/remora-proxy/remora/internal/admin"
 	_ "github.com/remora-proxy/remora/internal/cli" // what is built: the go command takes no result from before it changed
+	"github.com/remora-proxy/remora/internal/programtest"
 	"github.com/remora-proxy/remora/internal/redistest"
 )
-
-// binary builds the program, once for all tests.
-var binary = sync.OnceValues(func() (string, error) {
-	path := filepath.Join(binaryDir, "remora")
-	out, err := exec.Command("go", "build", "-o", path, "../../cmd/remora").CombinedOutput()
-	if err != nil {
-		err = errors.Join(err, errors.New(string(out)))
-	}
-	return path, err
-})
-
-// binaryDir is TestMain's.
-var binaryDir string
 
 func must(t *testing.T, err error) {
 	t.Helper()
@@ -41,99 +25,15 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// process is a running remora whose standard error is read line by line.
-type process struct {
-	t     *testing.T
-	cmd   *exec.Cmd
-	ended chan struct{}
-
-	mu    sync.Mutex
-	more  *sync.Cond
-	lines []string
-	eof   bool
-}
-
 // start runs remora until the test has ended.
-func start(t *testing.T, args ...string) *process {
+func start(t *testing.T, args ...string) *programtest.Program {
 	t.Helper()
-	path, err := binary()
-	must(t, err)
-	p := &process{t: t, cmd: exec.Command(path, args...), ended: make(chan struct{})}
-	p.more = sync.NewCond(&p.mu)
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // signals to the test's terminal are not for it
-	stdin, err := p.cmd.StdinPipe()                         // it ends with this process: --exit-on-eof
-	must(t, err)
-	stderr, err := p.cmd.StderrPipe()
-	must(t, err)
-	must(t, p.cmd.Start())
-	go func() {
-		for lines := bufio.NewScanner(stderr); lines.Scan(); {
-			p.mu.Lock()
-			p.lines = append(p.lines, lines.Text())
-			p.mu.Unlock()
-			p.more.Broadcast()
-		}
-		_ = p.cmd.Wait() // it is killed
-		p.mu.Lock()
-		p.eof = true
-		p.mu.Unlock()
-		p.more.Broadcast()
-		close(p.ended)
-	}()
-	t.Cleanup(func() {
-		p.kill()
-		_ = stdin.Close() // the process has ended
-		if t.Failed() {
-			t.Logf("remora %s:\n%s", strings.Join(args, " "), strings.Join(p.lines, "\n"))
-		}
-	})
-	return p
-}
-
-// line waits for the first line that has all the words, and gives it.
-func (p *process) line(words ...string) string {
-	p.t.Helper()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for seen := 0; ; seen++ {
-		for seen == len(p.lines) {
-			if p.eof {
-				p.t.Fatalf("%s has ended without a line with %q:\n%s", p.cmd, words, strings.Join(p.lines, "\n"))
-			}
-			p.more.Wait()
-		}
-		all := true
-		for _, w := range words {
-			all = all && strings.Contains(p.lines[seen], w)
-		}
-		if all {
-			return p.lines[seen]
-		}
-	}
-}
-
-// address is what the log says of an address.
-func (p *process) address(message string) string {
-	p.t.Helper()
-	var line struct{ Address string }
-	must(p.t, json.Unmarshal([]byte(p.line(`"msg":"`+message+`"`)), &line))
-	return line.Address
-}
-
-func (p *process) signal(sig syscall.Signal) {
-	p.t.Helper()
-	must(p.t, p.cmd.Process.Signal(sig))
-}
-
-// kill ends the process by SIGKILL.
-func (p *process) kill() {
-	_ = p.cmd.Process.Kill() // fails when it has ended
-	<-p.ended
+	return programtest.Run(t, exec.Command(programtest.Remora(t), args...))
 }
 
 // gateway is one of the gateways: a process, and when that was killed another.
 type gateway struct {
-	*process
+	*programtest.Program
 	proxy *proxy
 	args  []string
 	at    atomic.Pointer[place]
@@ -155,7 +55,7 @@ type cluster struct {
 	redis    *redistest.Server
 	follower *redistest.Server // Redis's replica, and the sentinel of both; nil without
 	sentinel *redistest.Sentinel
-	replicas []*process // nil: killed
+	replicas []*programtest.Program // nil: killed
 	names    []string
 	gateways [gateways]*gateway
 
@@ -188,7 +88,7 @@ func startCluster(t *testing.T, with setting) *cluster {
 	for i := range replicas {
 		name := fmt.Sprintf("%s-%d", service, i)
 		p := start(t, "backend", "--service", service, "--name", name, "--listen", "127.0.0.1:0", "--exit-on-eof")
-		_, address, _ := strings.Cut(p.line("listens on"), " listens on ")
+		_, address, _ := strings.Cut(p.Line("listens on"), " listens on ")
 		c.replicas, c.names, addresses = append(c.replicas, p), append(c.names, name), append(addresses, address)
 	}
 	folder := configure(t, addresses)
@@ -215,12 +115,12 @@ func startCluster(t *testing.T, with setting) *cluster {
 // run starts the gateway's process, and waits until it is ready.
 func (g *gateway) run(t *testing.T, life int, began time.Duration) {
 	t.Helper()
-	g.process = start(t, g.args...)
-	address := g.address("admin API")
+	g.Program = start(t, g.args...)
+	address := g.Logged("admin API", "address")
 	api, err := admin.NewClient(address)
 	must(t, err)
-	at := &place{url: "http://" + g.address("listening"), api: api, metrics: "http://" + address + "/metrics", life: life, began: began}
-	g.line(`"msg":"ready"`)
+	at := &place{url: "http://" + g.Logged("listening", "address"), api: api, metrics: "http://" + address + "/metrics", life: life, began: began}
+	g.Line(`"msg":"ready"`)
 	g.at.Store(at)
 }
 
@@ -303,23 +203,20 @@ func (c *cluster) record(change func(*history)) {
 // killReplica ends a replica for good.
 func (c *cluster) killReplica(i int) {
 	c.record(func(h *history) { h.deaths[c.names[i]] = c.now() })
-	c.replicas[i].kill()
+	c.replicas[i].Kill()
 	c.replicas[i] = nil
 }
 
 // killGateway ends a gateway; startGateway starts it again.
 func (c *cluster) killGateway(i int) {
 	c.record(func(h *history) { h.kills[i] = append(h.kills[i], c.now()) })
-	c.gateways[i].kill()
+	c.gateways[i].Kill()
 	c.complaints(i)
 }
 
 // complaints takes what a gateway's log has said of the store.
 func (c *cluster) complaints(i int) {
-	p := c.gateways[i].process
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, line := range p.lines {
+	for line := range strings.Lines(c.gateways[i].Log()) {
 		if said, ok := complaintOf(i, c.began, line); ok {
 			c.record(func(h *history) { h.complaints = append(h.complaints, said) })
 		}

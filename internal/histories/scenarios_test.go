@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/remora-proxy/remora/internal/programtest"
 )
 
 var (
@@ -25,17 +27,10 @@ var (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	var err error
-	if binaryDir, err = os.MkdirTemp("", "remora-histories-bin-"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
 	if *seed == 0 {
 		*seed = rand.Uint64()>>1 + 1
 	}
-	status := m.Run()
-	_ = os.RemoveAll(binaryDir)
-	os.Exit(status)
+	os.Exit(programtest.Main(m.Run))
 }
 
 // settleTime is how long after all gateways have told the store everything they agree, also where one missed the news of that, for it did not hear them
@@ -146,7 +141,7 @@ func (r *run) whole(of []int) (told time.Duration) {
 
 func (r *run) standStill(i int, meanwhile func()) {
 	g := r.gateways[i]
-	r.outage([]int{i}, func() { g.signal(syscall.SIGSTOP) }, meanwhile, func() { g.signal(syscall.SIGCONT) })
+	r.outage([]int{i}, func() { g.Signal(syscall.SIGSTOP) }, meanwhile, func() { g.Signal(syscall.SIGCONT) })
 }
 
 func (r *run) cutOff(i int, meanwhile func()) {
