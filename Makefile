@@ -152,7 +152,7 @@ bench-sharing: build ## what it costs gateways to share their sessions in a Redi
 bench-core: ## the Go benchmarks of the decision core and of the processor
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/fields ./internal/session/... ./internal/placement ./internal/route ./internal/affinity ./internal/extproc/...
 
-bench-store: ## what a session costs in Redis: memory at 10,000 to 1,000,000 sessions, and CPU for claims, renewals and counts
+bench-store: ## what a session costs in Redis: memory at 10,000 to 1,000,000 sessions, CPU for claims, renewals and counts, and how fast an empty store is told again
 	@tools/apt-install redis-server=redis-server
 	$(GO) test -run '^$$' -bench . ./internal/redisstore
 
