@@ -439,3 +439,22 @@ func TestGatewaysCallAnEndpointByOneName(t *testing.T) {
 		}
 	})
 }
+
+func TestASessionDoesNotBeginWhereItsEndpointWasDrainedWhileItWaited(t *testing.T) {
+	g := newSharing(t, new(outside), nil)
+	was := g.serve("ann")
+	g.now = g.now.Add(time.Hour)
+	g.SweepAll(g.now)
+	g.store.out.owner = map[session.Key]uint64{was.Pick().Key: 0xdead} // an endpoint that this gateway never gets to know
+	g.store.before = func(call string) {
+		if call == "bind" { // which waits for that one for a second
+			g.Drain(was.Endpoint.Addr, true, g.now)
+		}
+	}
+	if dec := g.serve("ann"); dec.Endpoint == was.Endpoint || dec.Session != affinity.SessionMoved {
+		t.Errorf("ann is at %s, %v; want another one than %s, moved", dec.Endpoint.Addr, dec.Session, was.Endpoint.Addr)
+	}
+	if dec := g.serve("ann"); dec.Session != affinity.SessionExisting {
+		t.Errorf("then: %v", dec.Session)
+	}
+}
