@@ -216,35 +216,6 @@ func TestTheStoreIsAway(t *testing.T) {
 			r.pass(interval)
 			b.want(k, 2, 3, session.Existing)
 		}},
-		{"a move that the store had missed when it failed over to a replica is told again", func(t *testing.T, r *rig, a, b *gateway) {
-			a.want(k, 1, 1, session.Bound)
-			b.want(k, 2, 1, session.Existing)
-			r.pass(2 * interval)
-			replica := r.store.Clone()
-			if at, moved := a.Move(k, 1, 3, r.now, idle); at != 3 || !moved {
-				t.Errorf("Move: %d, %v", at, moved)
-			}
-			r.pass(2 * interval)
-			b.want(k, 2, 3, session.Existing)
-			r.store.Restore(replica)
-			r.pass(2 * interval)
-			a.want(k, 2, 3, session.Existing)
-			b.want(k, 2, 3, session.Existing)
-		}},
-		{"also where its former endpoint serves no more", func(_ *testing.T, r *rig, a, b *gateway) {
-			a.want(k, 1, 1, session.Bound)
-			b.want(k, 2, 1, session.Existing)
-			r.pass(2 * interval)
-			replica := r.store.Clone()
-			a.gone[1], b.gone[1] = true, true
-			a.Move(k, 1, 3, r.now, idle)
-			r.pass(2 * interval)
-			b.want(k, 2, 3, session.Existing)
-			r.store.Restore(replica)
-			r.pass(2 * interval)
-			a.want(k, 2, 3, session.Existing)
-			b.want(k, 2, 3, session.Existing)
-		}},
 		{"a session that began alone, of which the store has heard after all, and then moved, stays moved", func(t *testing.T, r *rig, a, b *gateway) {
 			a.want(k+1, 1, 1, session.Bound)
 			if at, how := a.Alone().Bind(k, 1, r.now, idle); at != 1 || how != session.Bound {

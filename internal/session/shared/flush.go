@@ -66,13 +66,6 @@ func (s *Store) tellAgain(now session.Instant, v verdict, begun []session.Key) {
 		s.resync.lost = v.lost
 	}
 	s.resync.telling.Store(true)
-	if v.all && v.lost != 0 { // it may have missed moves that it was told
-		for k, m := range s.moves.take(now) {
-			if _, decided := s.untold.get(k); !decided {
-				s.untold.moved(k, m.from)
-			}
-		}
-	}
 	since := v.lost.Add(-Grace(s.o.Interval))
 	s.Range(func(e session.Entry) bool {
 		_, decided := s.untold.get(e.Key)
@@ -208,7 +201,6 @@ func (s *Store) follow(k session.Key, was standing, owner Identity, now session.
 	switch {
 	case to != 0 && (was.serial == 0 || s.fit(owner, now)):
 		if _, moved := s.Table.Move(k, was.Endpoint, to, now, session.MaxIdle); moved {
-			s.moves.add(k, s.identity(was.Endpoint), now)
 			s.stats.followed.Add(1)
 		}
 	case was.serial != 0: // a request has decided here, and would have moved the session away from there, as is done now
@@ -244,7 +236,6 @@ func (s *Store) Hear(n News, now session.Instant) {
 			return
 		}
 		if _, moved := s.Table.Move(n.Key, e.Endpoint, to, now, session.MaxIdle); moved {
-			s.moves.add(n.Key, s.identity(e.Endpoint), now)
 			s.stats.followed.Add(1)
 		}
 	case Drain: // the engine's: see whoever calls Hear

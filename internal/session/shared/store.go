@@ -48,7 +48,6 @@ type Store struct {
 	begun   dirty // sessions claimed here since the last Flush
 	untold  untold
 	unknown unknown
-	moves   moves
 	resync  resync
 	census  census
 	idle    atomic.Pointer[func(session.EndpointID) time.Duration]
@@ -244,10 +243,7 @@ func (s *Store) Move(k session.Key, from, to session.EndpointID, now session.Ins
 	if !ok {
 		return s.moveAlone(k, from, to, was, now, idle)
 	}
-	got, moved := s.Table.Move(k, from, owner, now, idle) // unless another request of the user was faster here
-	if moved {
-		s.moves.add(k, was, now)
-	}
+	got, _ := s.Table.Move(k, from, owner, now, idle) // unless another request of the user was faster here
 	return got, first && got == to
 }
 
@@ -342,9 +338,6 @@ func (s *Store) keep(idle func(session.EndpointID) time.Duration) { s.idle.Store
 // Sweep implements session.Store, and has held sessions renewed, which are not released for long.
 func (s *Store) Sweep(part, parts int, now session.Instant, idle func(session.EndpointID) time.Duration) int {
 	s.see(now)
-	if part == 0 {
-		s.moves.expire(now)
-	}
 	if part == 0 || s.idle.Load() == nil {
 		s.keep(idle)
 	}
