@@ -51,8 +51,8 @@
 // A call of a user may only fail when its gateway is killed, or a replica: the store has no part in it.
 //
 // Gateways wait for the store as long as they can be told to. Should the machine itself stall, so that this is not enough, the scenario is played
-// again, and the log says so: a process that has nothing to do with what is tested has to have stalled too, and the last of maxTries counts
-// whatever it did.
+// again, and the log says so: a process that has nothing to do with what is tested has to have stalled too, each time shortly before a gateway was alone;
+// nothing may be wrong that a stall does not explain; and the last of maxTries counts whatever it did.
 //
 // # What is not checked
 //

@@ -61,8 +61,22 @@ func (h *history) unexplained() (out []admission) {
 	return out
 }
 
-// disturbed reports whether gateways were alone, and only that the machine stalled can be the reason. Such a run says nothing.
-func (h *history) disturbed() bool { return len(h.stalls) > 0 && len(h.unexplained()) > 0 }
+// aloneAfter is for how long a gateway may be alone when the machine has stalled: it tries the store again after 4 s at the latest.
+const aloneAfter = 4*time.Second + storeTimeout
+
+// disturbed reports whether gateways were alone, each time while the machine stalled or soon after, and nothing was wrong that a stall does not
+// explain. Such a run says nothing.
+func (h *history) disturbed() bool {
+	alone := h.unexplained()
+	for _, a := range alone {
+		if !slices.ContainsFunc(h.stalls, func(s stall) bool { return s.from <= a.to && a.from <= s.to+aloneAfter }) {
+			return false
+		}
+	}
+	fails := func(c *call) bool { return c.replica == "" && !h.mayFail(c) }
+	wrong := func(c complaint) bool { return !explainable.MatchString(c.text) }
+	return len(alone) > 0 && !slices.ContainsFunc(h.calls, fails) && !slices.ContainsFunc(h.complaints, wrong)
+}
 
 // objections are what nothing excuses, whatever order the calls are in.
 func (h *history) objections() (out []string) {
@@ -233,6 +247,44 @@ func TestWhatGatewaysSayOfThemselvesExcusesNothing(t *testing.T) {
 				if !slices.ContainsFunc(test.want, func(want string) bool { return strings.HasPrefix(o, want) }) {
 					t.Errorf("it is objected that %s", o)
 				}
+			}
+		})
+	}
+}
+
+func TestAScenarioIsPlayedAgainOnlyWhereAStallExplainsAllThatIsWrong(t *testing.T) {
+	for _, test := range []struct {
+		says, history string
+		again         bool
+	}{
+		{"a gateway was alone while the machine stalled, or soon after", `
+			stalled 1.0 1.3
+			alone 1 0.9 1.1
+			alone 0 4.0 4.5
+			said 1 1.2 the store does not answer: i/o timeout`, true},
+		{"the machine has not stalled", `
+			alone 1 0.9 1.1`, false},
+		{"nobody was alone", `
+			stalled 1.0 1.3`, false},
+		{"another time it had not stalled", `
+			stalled 1.0 1.3
+			alone 1 0.9 1.1
+			alone 1 8.0 9.0`, false},
+		{"a gateway was alone before it stalled", `
+			stalled 1.0 1.3
+			alone 1 0.5 0.9`, false},
+		{"there was another error than of a store that is slow", `
+			stalled 1.0 1.3
+			alone 1 0.9 1.1
+			said 1 1.2 the store refuses to renew some sessions: WRONGTYPE Operation against a key`, false},
+		{"a call failed", `
+			stalled 1.0 1.3
+			alone 1 0.9 1.1
+			0 1.0 1.1 failed`, false},
+	} {
+		t.Run(test.says, func(t *testing.T) {
+			if again := parse(t, test.history).disturbed(); again != test.again {
+				t.Errorf("it is played again: %v", again)
 			}
 		})
 	}
