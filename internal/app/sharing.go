@@ -140,7 +140,7 @@ func (s *sharing) forget() int {
 		return true
 	})
 	for _, k := range keys {
-		s.table.Delete(k)
+		s.table.Forget(k)
 	}
 	return len(keys)
 }

@@ -1,5 +1,8 @@
 package redisstore
 
+// Words is words.
+var Words = words
+
 // HostsOf are the hosts that a URL names, with their ports.
 func HostsOf(url string) ([]string, error) {
 	l, err := parseURL(url)

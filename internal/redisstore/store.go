@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -215,7 +217,7 @@ func (s *Store) setProblemLocked(err error) (known bool) {
 	if err == nil || s.problem == nil {
 		known = err == nil && s.problem == nil
 	} else {
-		known = s.problem.Error() == err.Error()
+		known = words(s.problem) == words(err)
 	}
 	s.problem = err
 	if !known {
@@ -223,6 +225,16 @@ func (s *Store) setProblemLocked(err error) (known bool) {
 		s.changed = make(chan struct{})
 	}
 	return known
+}
+
+// words are what an error says, without the port that a connection had at this end: each attempt has another one, and fails for the same reason.
+func words(err error) string {
+	text := err.Error()
+	var op *net.OpError
+	if errors.As(err, &op) && op.Source != nil {
+		text = strings.ReplaceAll(text, op.Source.String()+"->", "")
+	}
+	return text
 }
 
 // Conflict is why the gateways that share the store do not agree any more; nil: they do.
@@ -251,7 +263,7 @@ func (s *Store) unreachable() error {
 	if s.problem == nil { // the connections have just been given up
 		return fmt.Errorf("%w: %s", ErrUnreachable, s.location.name)
 	}
-	return fmt.Errorf("%w: %s: %s", ErrUnreachable, s.location.name, s.problem.Error())
+	return fmt.Errorf("%w: %s: %s", ErrUnreachable, s.location.name, words(s.problem))
 }
 
 // do makes a call to the store, for as long as a call may take.

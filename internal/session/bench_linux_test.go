@@ -62,7 +62,7 @@ func BenchmarkTenMillion(b *testing.B) {
 		}},
 		{"end and bind anew", func(n uint64) {
 			k := boundKey(n)
-			table.Delete(k)
+			table.Forget(k)
 			table.Bind(k, benchEndpoint(n), now, time.Minute)
 		}},
 	}

@@ -201,8 +201,8 @@ func (t *Table) Peek(k Key, now Instant, idle time.Duration) (Entry, bool) {
 	return sh.entry(i), true
 }
 
-// Delete ends the session of k in this table, held or not, and reports whether one was there.
-func (t *Table) Delete(k Key) bool {
+// Forget ends the session of k in this table, held or not, and reports whether one was there. Where it is shared, the others have it still.
+func (t *Table) Forget(k Key) bool {
 	tag := mix(k)
 	sh := t.shard(tag)
 	sh.mu.Lock()

@@ -66,11 +66,11 @@ func TestAtTheLimit(t *testing.T) {
 		}
 		table.shards[0].wellFormed(t)
 	})
-	t.Run("deleted and swept sessions make room", func(t *testing.T) {
+	t.Run("forgotten and swept sessions make room", func(t *testing.T) {
 		table := fill(t)
-		table.Delete(3)
+		table.Forget(3)
 		if _, outcome := table.Bind(1000, 2, testNow, time.Minute); outcome != Bound {
-			t.Fatalf("after Delete: got %d; want Bound", outcome)
+			t.Fatalf("after Forget: got %d; want Bound", outcome)
 		}
 		table.Sweep(0, 1, testNow+60_000, always(time.Minute))
 		if _, outcome := table.Bind(1001, 2, testNow+60_000, time.Minute); outcome != Bound {
@@ -84,7 +84,7 @@ func TestRangeHoldsNoLockWhileItsFunctionRuns(t *testing.T) {
 	for k := range Key(1000) {
 		table.Bind(k, 1, testNow, time.Minute)
 	}
-	table.Range(func(e Entry) bool { return table.Delete(e.Key) })
+	table.Range(func(e Entry) bool { return table.Forget(e.Key) })
 	if table.Len() != 0 {
 		t.Errorf("%d sessions are left", table.Len())
 	}
@@ -134,14 +134,14 @@ func TestAnEntryIsLiveByTheRuleOfTheStore(t *testing.T) {
 	}
 }
 
-func TestADeletedSessionIsGone(t *testing.T) {
+func TestAForgottenSessionIsGone(t *testing.T) {
 	const key, at = Key(7), EndpointID(3)
 	table := NewTable(Options{})
 	table.Bind(key, at, testNow, time.Minute)
 	for range 2000 { // more holds than fit into the slot
 		table.Acquire(key, testNow, time.Minute)
 	}
-	if !table.Delete(key) || table.Delete(key) {
+	if !table.Forget(key) || table.Forget(key) {
 		t.Error("want true, then false")
 	}
 	table.Release(key, testNow)
@@ -165,7 +165,7 @@ func TestASessionIsDroppedOnlyAsItWasSeen(t *testing.T) {
 		"used since":            func(t *Table) { t.Acquire(key, now+5, idle); t.Release(key, now+5) },
 		"held":                  func(t *Table) { t.Acquire(key, now, idle) },
 		"at another endpoint":   func(t *Table) { t.Move(key, at, 4, now, idle) },
-		"that has ended before": func(t *Table) { t.Delete(key) },
+		"that has ended before": func(t *Table) { t.Forget(key) },
 	} {
 		table := NewTable(Options{})
 		table.Bind(key, at, now, idle)

@@ -1,4 +1,4 @@
--- Tries each command that scripts and gateways use, so that nothing changes by it, and returns the rights that the user lacks, as ACL SETUSER
+-- Tries each command that scripts and gateways use, on a key that is not there afterwards either, and returns the rights that the user lacks, as ACL SETUSER
 -- takes them. KEYS[1] is a key that there is not, ARGV[1] the channel of the news: what is published there is no news, and ignored by all gateways.
 local key, channel, missing = KEYS[1], ARGV[1], {}
 
