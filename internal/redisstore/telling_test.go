@@ -50,7 +50,7 @@ func BenchmarkTelling(b *testing.B) {
 					if st := s.Status(); st.LastAnswer != 0 && !st.Telling {
 						return
 					}
-					time.Sleep(time.Since(began)) // as a gateway does, which has other work to do too
+					<-time.After(time.Since(began)) // as a gateway waits, which has other work to do too
 				}
 			})
 		}
