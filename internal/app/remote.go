@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
 	"sync/atomic"
 	"time"
 
@@ -60,12 +62,13 @@ func call[T any](r *remote, name string, now session.Instant, f func() (T, error
 
 // kindOf is the kind of an error, as the metrics have it.
 func kindOf(err error) string {
+	var connection *net.OpError
 	switch {
 	case errors.Is(err, shared.ErrFull):
 		return "full"
 	case errors.Is(err, context.DeadlineExceeded):
 		return "timeout"
-	case errors.Is(err, redisstore.ErrUnreachable):
+	case errors.Is(err, redisstore.ErrUnreachable), errors.As(err, &connection), errors.Is(err, io.EOF):
 		return "unreachable"
 	case errors.Is(err, redisstore.ErrBusy):
 		return "busy"

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -69,12 +70,15 @@ func (s *Store) use() (used bool, err error) {
 		}
 		return false, err
 	}
-	l := &link{client: client}
-	s.link.Store(l)
-	defer s.link.Store(nil)
+	l := &link{client: client, hears: make(chan struct{}), refusals: make(chan error, 1)}
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
 	s.done.Go(func() { s.listen(ctx, l) })
+	if err := s.awaitNews(l); err != nil {
+		return false, err
+	}
+	s.link.Store(l)
+	defer s.link.Store(nil)
 	s.done.Go(func() { s.warnOfEviction(client) }) // also of replicas, which may be gone
 	return s.watch(l)
 }
@@ -116,9 +120,26 @@ func (s *Store) watch(l *link) (used bool, err error) {
 		case errors.As(err, &refused) || missed == maxBeatsMissed:
 			return used, err
 		}
-		s.pause(beat)
+		select {
+		case err := <-l.refusals:
+			return false, err
+		case <-time.After(beat):
+		case <-s.ctx.Done():
+		}
 	}
 	return used, s.ctx.Err()
+}
+
+// awaitNews waits until news are heard, or are refused. It does not wait for long: without them the store is of use too.
+func (s *Store) awaitNews(l *link) error {
+	select {
+	case <-l.hears:
+	case err := <-l.refusals:
+		return err
+	case <-time.After(s.options.Patience):
+	case <-s.ctx.Done():
+	}
+	return nil
 }
 
 // fails says why the store cannot be used.
@@ -130,9 +151,13 @@ func (s *Store) fails(err error) {
 
 // listen hears news until ctx ends. After an interruption it subscribes anew; what was said meanwhile is lost.
 func (s *Store) listen(ctx context.Context, l *link) {
+	var first sync.Once
 	for ctx.Err() == nil {
 		var news newsReader
-		heard := rueidis.WithOnSubscriptionHook(ctx, func(rueidis.PubSubSubscription) { s.found(func() { l.heard = true }) })
+		heard := rueidis.WithOnSubscriptionHook(ctx, func(rueidis.PubSubSubscription) {
+			s.found(func() { l.heard = true })
+			first.Do(func() { close(l.hears) })
+		})
 		err := l.client.Receive(heard, l.client.B().Subscribe().Channel(s.key("news")).Build(), func(m rueidis.PubSubMessage) {
 			n, whole, err := news.read([]byte(m.Message))
 			if err != nil || !whole {
@@ -146,9 +171,7 @@ func (s *Store) listen(ctx context.Context, l *link) {
 		})
 		s.found(func() { l.heard = false })
 		if ctx.Err() == nil {
-			if err = s.refusal(err); errors.Is(err, ErrRefused) && !s.setProblem(err) {
-				s.options.Log.Warn("the store's news cannot be heard", "store", s.location.name, "error", err)
-			}
+			s.refuse(l, err)
 			s.options.Log.Debug("the store's news are interrupted", "store", s.location.name, "error", err)
 			s.pause(100*time.Millisecond + rand.N(100*time.Millisecond))
 		}

@@ -6,6 +6,7 @@ import (
 	_ "embed" // the script
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -26,28 +27,30 @@ var ErrNoKey = errors.New("no gateway has told the store the hash key yet")
 // ERR of an answer.
 var remedies = []struct {
 	begins string
-	remedy func(s *Store) string
+	remedy func(s *Store, said string) string
 }{
-	{"WRONGPASS", func(*Store) string { return "the user or the password is another one" }},
-	{"NOAUTH", func(*Store) string { return "give a password: ?password-file=PATH at the end of the URL" }},
+	{"WRONGPASS", func(*Store, string) string { return "the user or the password is another one" }},
+	{"NOAUTH", func(*Store, string) string { return "give a password: ?password-file=PATH at the end of the URL" }},
 	{"NOPERM", (*Store).rightsRemedy},
 	{"The user executing the script", (*Store).rightsRemedy}, // Redis 7.0, of a right that a script lacks
 	{"ACL failure in script", (*Store).rightsRemedy},         // Valkey, of the same
-	{"DB index is out of range", func(s *Store) string {
+	{"DB index is out of range", func(s *Store, _ string) string {
 		return fmt.Sprintf("the server has no database %d; write another one %s, or none", s.location.database, s.location.databasePlace())
 	}},
-	{"SELECT is not allowed in cluster mode", func(s *Store) string {
+	{"SELECT is not allowed in cluster mode", func(s *Store, _ string) string {
 		return "the server is one of a cluster, which has no databases; write " + s.location.as("-cluster", "")
 	}},
-	{"MOVED ", func(s *Store) string { return "the server is one of a cluster; write " + s.location.as("-cluster", "") }},
-	{"No such master with that name", func(s *Store) string {
+	{"MOVED ", func(s *Store, _ string) string {
+		return "the server is one of a cluster; write " + s.location.as("-cluster", "")
+	}},
+	{"No such master with that name", func(s *Store, _ string) string {
 		return fmt.Sprintf("the sentinels know no master %q; write the name that their configuration has behind `sentinel monitor`: %s",
 			s.location.master, s.location.as("-sentinel", "/NAME"))
 	}},
-	{"unknown command 'SENTINEL'", func(s *Store) string {
+	{"unknown command 'SENTINEL'", func(s *Store, _ string) string {
 		return "the server is no sentinel; write the sentinels' addresses, or, without sentinels, " + s.location.as("", "")
 	}},
-	{"unknown command 'EVAL'", func(s *Store) string {
+	{"unknown command 'EVAL'", func(s *Store, _ string) string {
 		return "perhaps it is a sentinel; then write " + s.location.as("-sentinel", "/NAME")
 	}},
 }
@@ -60,9 +63,12 @@ func (s *Store) refusal(err error) error {
 	case errors.As(err, &said):
 		for _, r := range remedies {
 			if strings.HasPrefix(said.Error(), r.begins) {
-				return fmt.Errorf("%w: %s: %w; %s", ErrRefused, s.location.name, said, r.remedy(s))
+				text, _, _ := strings.Cut(strings.TrimSuffix(said.Error(), "."), ", with args beginning with")
+				return fmt.Errorf("%w: %s: %s; %s", ErrRefused, s.location.name, text, r.remedy(s, said.Error()))
 			}
 		}
+	case err != nil && strings.Contains(err.Error(), "received unknown message type"):
+		return fmt.Errorf("%w: %s: what answers there speaks another protocol than Redis does (%w); see whether host and port are right", ErrRefused, s.location.name, err)
 	case errors.As(err, &untrusted):
 		return fmt.Errorf("%w: %s: %w; the parameter ca of the URL names the file with the authorities of the servers' certificates, server-name their name",
 			ErrRefused, s.location.name, err)
@@ -71,6 +77,23 @@ func (s *Store) refusal(err error) error {
 			ErrRefused, s.location.name, err)
 	}
 	return err
+}
+
+// refuse has connections given up where err says that the user lacks a right: it was taken away. Those that are made next find out all that is
+// missing, and until then no call is made.
+func (s *Store) refuse(l *link, err error) {
+	var said *rueidis.RedisError
+	if l == nil || !errors.As(err, &said) {
+		return
+	}
+	for _, begins := range []string{"NOPERM", "NOAUTH", "The user executing the script", "ACL failure in script"} {
+		if strings.HasPrefix(said.Error(), begins) {
+			select {
+			case l.refusals <- s.refusal(err):
+			default: // it is known
+			}
+		}
+	}
 }
 
 // as is the URL of the location's hosts as another kind of servers: "-cluster", "-sentinel", or "" of one.
@@ -90,8 +113,14 @@ func (l *location) databasePlace() string {
 	return "behind the last / of the URL"
 }
 
+// lacking finds the right in what a server says of one that a user lacks: Redis and Valkey name the command.
+var lacking = regexp.MustCompile(`^NOPERM .* the '([a-z|]+)' command`)
+
 // rightsRemedy is what to do where a user lacks a right.
-func (s *Store) rightsRemedy() string {
+func (s *Store) rightsRemedy(said string) string {
+	if right := lacking.FindStringSubmatch(said); right != nil {
+		return fmt.Sprintf("give it +%s, by ACL SETUSER", right[1])
+	}
 	return fmt.Sprintf("the user needs the rights of docs/sharing.md, with the patterns ~%s* and &%s", s.prefix, s.newsChannel)
 }
 

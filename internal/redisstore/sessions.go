@@ -173,6 +173,7 @@ func (r *renewal) send() (some bool) {
 	for script, indices := range r.batch {
 		if err := r.take(results[script], indices); err != nil {
 			r.err = cmp.Or(r.err, r.store.explain(err, r.store.options.Timeout))
+			r.store.refuse(r.store.link.Load(), err)
 		} else {
 			some = true
 		}

@@ -104,6 +104,9 @@ type link struct {
 	client rueidis.Client
 	whole  bool // the last beat that was answered was not refused; Store.mu's
 	heard  bool // news are; Store.mu's
+
+	hears    chan struct{} // closed when news are heard for the first time
+	refusals chan error    // why it is of no use any more
 }
 
 // ErrUnreachable is why calls fail at once: the store has not been reached yet, or is connected to anew.
@@ -273,7 +276,11 @@ func do[T any](s *Store, f func(context.Context, rueidis.Client) (T, error)) (T,
 		var none T
 		return none, s.unreachable()
 	}
-	return doUntil(s.deadline(), s, l.client, s.options.Timeout, f)
+	value, err := doUntil(s.deadline(), s, l.client, s.options.Timeout, f)
+	if err != nil {
+		s.refuse(l, err)
+	}
+	return value, err
 }
 
 // doWithin makes a call that waits no longer than the timeout, whatever the client does meanwhile.
