@@ -281,7 +281,7 @@ func TestARightThatIsTakenAwayFromAGatewayThatRunsIsNamedOnce(t *testing.T) {
 			for range 3 { // the gateway goes on alone, and does not begin anew with each attempt
 				server.Eventually("it says what is missing", func() error {
 					if _, _, err := s.Claim(now(), claimOf(user, 11, now())); err == nil || !strings.Contains(err.Error(), "give it +"+right+", by ACL SETUSER") {
-						return fmt.Errorf("%s: %v, %w", right, err, errNotYet)
+						return fmt.Errorf("%s: %w", right, errors.Join(errNotYet, err))
 					}
 					return nil
 				})
