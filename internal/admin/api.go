@@ -200,6 +200,8 @@ type DrainWait struct {
 	Drained  bool `json:"drained"` // false: the time was up first
 	Live     int  `json:"liveSessions"`
 	InFlight int  `json:"requestsInFlight"`
+	// Unknown says why it is not known what the gateways have that share a store with this one, which knows of nothing; empty: it is.
+	Unknown string `json:"unknown,omitempty"`
 }
 
 // Problem is every error of the API, as application/problem+json (RFC 9457).

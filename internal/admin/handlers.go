@@ -107,9 +107,13 @@ func (s *Server) drainWait(w http.ResponseWriter, r *http.Request) {
 	}
 	timeout := time.NewTimer(wait)
 	defer timeout.Stop()
+	since := session.InstantOf(s.config.Now().Add(-maxWait)) // a count may take longer than one request waits
 	for {
 		swept := s.config.Swept() // before the look, so that no sweep falls between the two
 		left, _ := s.load(endpoint)
+		if s.config.Shared != nil {
+			left.count(s.config.Shared.Left(endpoint, since))
+		}
 		if left.Drained {
 			writeJSON(w, left)
 			return
@@ -132,6 +136,17 @@ func (s *Server) load(endpoint string) (left DrainWait, known bool) {
 	left.Live, left.InFlight, known = s.config.Engine.Busy(endpoint)
 	left.Drained = left.Live == 0 && left.InFlight == 0
 	return left, known
+}
+
+// count takes what all gateways together have at an endpoint that has nothing by what this one knows, or why that is not known.
+func (left *DrainWait) count(sessions int, err error) {
+	switch {
+	case !left.Drained:
+	case err != nil:
+		left.Drained, left.Unknown = false, err.Error()
+	default:
+		left.Drained, left.Live = sessions == 0, sessions
+	}
 }
 
 func (s *Server) sessionGet(w http.ResponseWriter, r *http.Request) {

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/net/netutil"
 
 	"github.com/remora-proxy/remora/internal/affinity"
+	"github.com/remora-proxy/remora/internal/session"
 )
 
 // Bounds of the API. It serves a few people and tools, not traffic.
@@ -62,6 +63,9 @@ type Shared struct {
 	// Drain tells the other gateways what an operator has drained here, by address and incarnation, or that it is taken back. The error says
 	// why they have not heard of it yet.
 	Drain func(marks [][2]string, on bool) error
+	// Left is how many sessions all gateways together have at the endpoints of an address or name, by a count that began after `since` and when
+	// what was drained before had come to all of them. It does not wait. The error says why that is not known yet: somebody asks again.
+	Left func(endpoint string, since session.Instant) (sessions int, err error)
 }
 
 // Server serves the API.

@@ -3,6 +3,7 @@ package affinity
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -239,6 +240,17 @@ func (e *Engine) Busy(endpoint string) (sessions, requests int, known bool) {
 		}
 	}
 	return sessions, requests, known
+}
+
+// Identities are what all gateways call the endpoints of a name, address or incarnation, in all services, whose sessions Busy counts.
+func (e *Engine) Identities(endpoint string) []uint64 {
+	all := make(map[uint64]bool)
+	for _, ep := range *e.endpoints.byID.Load() {
+		if ep != nil && ep.named(endpoint) && EndpointState(ep.latest().configured.Load()) != Gone {
+			all[ep.global] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(all))
 }
 
 // named reports whether the endpoint is meant: by its address, its name or its incarnation.

@@ -41,7 +41,8 @@ func (s *sharing) drain(marks [][2]string, on bool) error {
 		}
 		d.add(mark, on)
 	}
-	s.mark(s.p.engine.Drained()) // between the engine and here, they may have been overwritten by the store's
+	s.recount.told.Store(int64(s.p.clock.instant())) // also a count that has ended before the store is told is from before the mark
+	s.mark(s.p.engine.Drained())                     // between the engine and here, they may have been overwritten by the store's
 	return s.tellDrains()
 }
 
@@ -71,6 +72,7 @@ func (s *sharing) mark(marks [][2]string) {
 	after := s.p.engine.Drained()
 	for _, mark := range after {
 		if !slices.Contains(before, mark) {
+			s.recount.told.Store(int64(s.p.clock.instant()))
 			s.p.log.Info("a replica is drained, by what the store has", "endpoint", mark[0], "incarnation", mark[1])
 		}
 	}
@@ -91,8 +93,16 @@ func (s *sharing) tellDrains() error {
 			return err
 		}
 		delete(s.drains.untold, mark)
+		s.recount.told.Store(int64(s.p.clock.instant()))
 	}
 	return nil
+}
+
+// waiting reports whether there are marks that the store has not been told.
+func (d *drains) waiting() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.untold) > 0
 }
 
 // lookAtDrains takes over what operators have drained at other gateways. Where the store does not answer, all stays as it is.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/remora-proxy/remora/internal/admin"
 	"github.com/remora-proxy/remora/internal/affinity"
@@ -26,6 +27,7 @@ func (p *program) newScaler() *scalein.Scaler {
 		Identity:  strings.TrimLeft(host, "-_.") + "_" + random, // a process that begins anew on the same machine is another one
 		Endpoints: func() []affinity.EndpointStats { return p.engine.EndpointStats(p.clock.instant()) },
 		Busy:      func(incarnation string) (sessions, requests int, known bool) { return p.engine.Busy(incarnation) },
+		Empty:     func(incarnation string, within time.Duration) bool { return p.sharing.empty(incarnation, within) },
 		Log:       p.log,
 	})
 }

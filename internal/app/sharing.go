@@ -59,6 +59,7 @@ type sharing struct {
 	store   *shared.Store
 	outside outside
 	drains  drains
+	recount recount
 	said    storeLog
 	counted atomic.Bool   // all sessions, since the start, so that their number is known
 	fresh   chan struct{} // has a token when there are news of drains
@@ -182,6 +183,7 @@ func (s *sharing) flush(ctx context.Context) {
 	const shortest = 5 * time.Millisecond
 	timer := time.NewTimer(s.o.Interval)
 	defer timer.Stop()
+	resyncs := s.store.Status().Resyncs // one at the start, to a store that this gateway has only met
 	for {
 		select {
 		case <-ctx.Done():
@@ -193,7 +195,9 @@ func (s *sharing) flush(ctx context.Context) {
 		took := time.Since(began)
 		s.said.look(s)
 		pause := s.o.Interval - took
-		if st := s.store.Status(); st.Telling && !st.Down {
+		st := s.store.Status()
+		resyncs = s.recount.watchAway(st, resyncs, s.p.clock.instant())
+		if st.Telling && !st.Down {
 			pause = min(pause, took)
 		}
 		timer.Reset(max(pause, shortest))
@@ -295,5 +299,5 @@ func (s *sharing) shares() *admin.Shared {
 		return nil
 	}
 	name := admin.StoreStatus{URL: s.outside.Name(), Prefix: s.o.Prefix}
-	return &admin.Shared{Name: name.Name(), Drain: s.drain}
+	return &admin.Shared{Name: name.Name(), Drain: s.drain, Left: s.left}
 }

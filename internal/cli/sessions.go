@@ -157,7 +157,7 @@ gateway's own, and outlasts a restart only in the session file. A new replica on
 			if err != nil || !wait {
 				return eps, err
 			}
-			return untilDrained(ctx, env, c, args[0])
+			return untilDrained(ctx, env, c, args[0], eps.Untold != "")
 		}, func(answers []answer[admin.Endpoints]) error {
 			return printEndpoints(env, *output, g.several(), answers)
 		})
@@ -182,8 +182,8 @@ func warnUnready(ctx context.Context, env Env, c *admin.Client, drained []affini
 }
 
 // untilDrained waits until a replica is empty, and gives what is at its address then.
-func untilDrained(ctx context.Context, env Env, c *admin.Client, endpoint string) (admin.Endpoints, error) {
-	if err := waitDrained(ctx, env, c, endpoint); err != nil {
+func untilDrained(ctx context.Context, env Env, c *admin.Client, endpoint string, untold bool) (admin.Endpoints, error) {
+	if err := waitDrained(ctx, env, c, endpoint, untold); err != nil {
 		return admin.Endpoints{}, err
 	}
 	fmt.Fprintf(env.Stderr, "%s is empty\n", endpoint)
@@ -198,11 +198,16 @@ func isUnknownEndpoint(err error) bool {
 	return errors.As(err, &problem) && problem.Code == admin.CodeUnknownEndpoint
 }
 
-// waitDrained asks the gateway, a bounded time at once, to answer when the endpoint is empty.
-func waitDrained(ctx context.Context, env Env, client *admin.Client, endpoint string) error {
-	told := -1
-	for {
-		left, err := client.WaitDrained(ctx, endpoint, 30*time.Second)
+// waitDrained asks the gateway, a bounded time at once, to answer when the endpoint is empty. Where the store is known not to answer, the user hears
+// soon what is waited for.
+func waitDrained(ctx context.Context, env Env, client *admin.Client, endpoint string, untold bool) error {
+	told, unknown := -1, false
+	patience := 30 * time.Second
+	if untold {
+		patience = time.Second
+	}
+	for ; ; patience = 30 * time.Second {
+		left, err := client.WaitDrained(ctx, endpoint, patience)
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
@@ -212,6 +217,11 @@ func waitDrained(ctx context.Context, env Env, client *admin.Client, endpoint st
 			return err
 		case left.Drained:
 			return nil
+		case left.Unknown != "":
+			if !unknown {
+				fmt.Fprintf(env.Stderr, "waiting, for other gateways may have sessions on %s: %s\n", endpoint, left.Unknown)
+			}
+			unknown = true
 		case left.Live != told:
 			told = left.Live
 			fmt.Fprintf(env.Stderr, "%s still has %s and %s in flight\n", endpoint, counted(left.Live, "session"), counted(left.InFlight, "request"))

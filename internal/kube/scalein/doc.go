@@ -60,6 +60,10 @@ type Config struct {
 	// known is false where there is none.
 	Busy func(incarnation string) (sessions, requests int, known bool)
 
+	// Empty reports whether it is known that no gateway has a session at the endpoints of an incarnation, by a count that began within the given
+	// time. It does not wait: it is asked again.
+	Empty func(incarnation string, within time.Duration) bool
+
 	Leases    Leases
 	Namespace string // of the Lease
 	Lease     string // its name, a DNS label: the same in all gateways of an installation, and in no others

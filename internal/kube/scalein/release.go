@@ -72,7 +72,9 @@ func (s *Scaler) release(ctx context.Context, unneeded []*kube.Pod, now time.Tim
 		if !was {
 			since = now
 		}
-		if still[pod.UID] = since; now.Sub(since) >= settle && !now.Before(s.pausedTo) && s.leads(time.Now()) && s.releaseOne(ctx, pod, now) {
+		idle := now.Sub(since)
+		if still[pod.UID] = since; idle >= settle && !now.Before(s.pausedTo) && s.leads(time.Now()) &&
+			s.c.Empty(string(pod.UID), idle-settle) && s.releaseOne(ctx, pod, now) {
 			still[pod.UID] = now // not again, until the API server tells of it
 		}
 	}

@@ -34,6 +34,7 @@ type world struct {
 	refuse    error           // of every write to a pod
 	lost      map[string]int  // writes to pods that a gateway makes in vain before one succeeds
 	behind    map[string]bool // gateways that are not told of holds
+	stored    map[string]bool // incarnations at which other gateways have sessions of which this one has not heard
 	cut       map[string]bool
 	written   []string // pod=cost by manager, or "released pod"
 	at        []time.Time
@@ -181,6 +182,13 @@ func (g gateway) busy(incarnation string) (sessions, requests int, known bool) {
 	return sessions, g.requests[incarnation], known
 }
 
+// empty reports whether nobody has a session there by a count of the gateways' store.
+func (w *world) empty(incarnation string, _ time.Duration) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.stored[incarnation]
+}
+
 func (g gateway) GetLease(context.Context, string) (*coordinationv1.Lease, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -214,6 +222,7 @@ func (w *world) start(name string, log *bytes.Buffer) (s *Scaler, stop func()) {
 	}
 	s = New(Config{
 		Pods: g, Leases: g, Namespace: "remora-system", Lease: "remora-scale-in", Identity: name, Busy: g.busy, Log: logger,
+		Empty: w.empty,
 		Endpoints: func() []affinity.EndpointStats {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -400,6 +409,24 @@ func TestRelease(t *testing.T) {
 		if st := s.Status(); st.Releases != 2 {
 			t.Errorf("%d releases", st.Releases)
 		}
+	})
+}
+
+func TestAPodStaysUntilAllSessionsHaveBeenCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.add("a", "", 0)
+		w.stored = map[string]bool{"a": true}
+		_, stop := w.start("g", nil)
+		defer stop()
+		w.terminate("a")
+		pass(time.Minute)
+		expect(t, w, "")
+		w.mu.Lock()
+		w.stored = nil
+		w.mu.Unlock()
+		pass(2 * time.Second)
+		expect(t, w, "released a")
 	})
 }
 
