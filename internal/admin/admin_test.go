@@ -259,6 +259,30 @@ func TestAWaitEndsWhenTheLastSessionAndTheLastRequestHaveEnded(t *testing.T) {
 	}
 }
 
+func TestWithAStoreAReplicaIsEmptyWhenTheSessionsOfAllGatewaysHaveBeenCounted(t *testing.T) {
+	var sessions int
+	var unknown error
+	g := newGate(t, func(c *admin.Config) {
+		c.Shared = &admin.Shared{Name: "store", Left: func(string, session.Instant) (int, error) { return sessions, unknown }}
+	})
+	for _, test := range []struct {
+		sessions int
+		unknown  error
+		want     admin.DrainWait
+	}{
+		{0, errors.New("the store does not answer"), admin.DrainWait{Unknown: "the store does not answer"}},
+		{30, nil, admin.DrainWait{Live: 30}},
+		{0, nil, admin.DrainWait{Drained: true}},
+	} {
+		sessions, unknown = test.sessions, test.unknown
+		got, err := g.client.WaitDrained(t.Context(), addr1, time.Millisecond)
+		must(t, err)
+		if got != test.want {
+			t.Errorf("the wait ended with %+v, want %+v", got, test.want)
+		}
+	}
+}
+
 func TestAWaitForAReplicaThatHasLeftTheConfigurationEndsWithItsLastRequest(t *testing.T) {
 	g := newGate(t)
 	dec := g.hit(t, "ann", true)

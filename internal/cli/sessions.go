@@ -120,7 +120,10 @@ func newSessionsDrain(env Env, g *gatewaysFlags) *cobra.Command {
 		Short: "Give a replica no new sessions, so that it can be taken away",
 		Long: `Give a replica no new sessions, so that it can be taken away. Its sessions stay until they end, or until the drain deadline of
 the AffinityPolicy has passed; then they move. With a store (--store) the mark counts at all gateways that share it. Without, it is the
-gateway's own, and outlasts a restart only in the session file. A new replica on the same address does not have it.`,
+gateway's own, and outlasts a restart only in the session file. A new replica on the same address does not have it.
+
+With --wait and a store, the replica is empty when a count of all gateways' sessions in the store says so, which begins 2 s after the mark was told. While
+the store does not answer, nobody knows that: the wait says so, and goes on.`,
 		Example: `  remora sessions drain 127.0.2.1:8080 --wait && kill "$PID_OF_THAT_REPLICA"
   remora sessions drain 127.0.2.1:8080 --undo`,
 		Args: named("ENDPOINT"),

@@ -71,7 +71,7 @@ func TestAReplicaIsNotEmptyWhileTheStoreDoesNotAnswer(t *testing.T) {
 	waits := first.drain(backends.addresses[0])
 	waits.Line("the other gateways have not heard of it yet")
 	waits.Line("waiting, for other gateways may have sessions on " + backends.addresses[0])
-	if gives := first.drain(backends.addresses[0], "--timeout", "3s"); gives.ExitCode() != exitFailed {
+	if gives := first.drain(backends.addresses[0], "--timeout", "1s"); gives.ExitCode() != exitFailed {
 		t.Error("it ends with status 0")
 	}
 	store.Continue()
