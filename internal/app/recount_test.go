@@ -73,7 +73,7 @@ func TestWhatAllGatewaysHaveIsCountedAnewWhenADrainHasComeToAll(t *testing.T) {
 		},
 		"another mark is heard of": {
 			before: func(s *sharing, c *countedStore) {
-				time.Sleep(time.Second)
+				<-time.After(time.Second)
 				c.marks = append(c.marks, [2]string{"127.0.0.9:80", ""})
 				s.lookAtDrains()
 			},
@@ -121,7 +121,7 @@ func TestWhatAllGatewaysHaveIsCountedAnewWhenADrainHasComeToAll(t *testing.T) {
 				if test.before != nil {
 					test.before(s, c)
 				}
-				for began := time.Now(); ; time.Sleep(sweepInterval) { // of the bubble's time
+				for began := time.Now(); ; <-time.After(sweepInterval) { // of the bubble's time
 					n, err := s.left(drainedAt, 0)
 					synctest.Wait()
 					if took := time.Since(began); err == nil && (took < test.after || took > test.after+time.Second || n != test.left) {
