@@ -47,7 +47,8 @@ type StoreStatus struct {
 	// LastAnswer is when a call last succeeded; zero: none has.
 	LastAnswer time.Time `json:"lastAnswer,omitzero"`
 	Telling    bool      `json:"telling,omitempty"` // it is being told all live sessions of this gateway, since it was away or may have lost some
-	// Sessions is the live sessions of all gateways, as of the last count; nil: this gateway has heard of none yet.
+	// Sessions is the live sessions of all gateways, as of the last count; nil: this gateway has heard of none yet, or of none for several
+	// times as long as a count takes, or the store does not answer.
 	Sessions  *int `json:"liveSessions,omitempty"`
 	Pending   int  `json:"pendingRenewals"` // that wait to be sent
 	Undecided int  `json:"decidedAlone"`    // sessions that began or moved while it did not answer, and of which it has not heard yet
@@ -181,12 +182,17 @@ type SessionRequest struct {
 	User    string `json:"user"`
 }
 
-// MoveRequest binds the live session of a user to another endpoint, given by address or name. The answer is an
-// affinity.SessionView.
+// MoveRequest binds the live session of a user to another endpoint, given by address or name. The answer is Moved.
 type MoveRequest struct {
 	Service string `json:"service"`
 	User    string `json:"user"`
 	To      string `json:"to"`
+}
+
+// Moved is the session that was moved.
+type Moved struct {
+	affinity.SessionView
+	Untold string `json:"untold,omitempty"` // as Endpoints has it
 }
 
 // DrainRequest marks all endpoints of an address or name as draining, or takes the mark back. The answer is Endpoints.

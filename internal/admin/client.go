@@ -92,8 +92,8 @@ func (c *Client) Session(ctx context.Context, req SessionRequest) (affinity.Sess
 }
 
 // Move binds a user's live session to another endpoint.
-func (c *Client) Move(ctx context.Context, req MoveRequest) (affinity.SessionView, error) {
-	return call[affinity.SessionView](ctx, c, http.MethodPost, PathSessionMove, nil, req)
+func (c *Client) Move(ctx context.Context, req MoveRequest) (Moved, error) {
+	return call[Moved](ctx, c, http.MethodPost, PathSessionMove, nil, req)
 }
 
 // Drain marks an endpoint as draining, or takes the mark back, and returns what is at its address.

@@ -156,7 +156,11 @@ func (s *Server) sessionGet(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	view, err := s.config.Engine.Session(req.Service, req.User, s.now())
-	s.answerSession(w, view, err)
+	if err != nil {
+		s.problemOf(err).write(w)
+		return
+	}
+	writeJSON(w, view)
 }
 
 func (s *Server) sessionMove(w http.ResponseWriter, r *http.Request) {
@@ -165,16 +169,24 @@ func (s *Server) sessionMove(w http.ResponseWriter, r *http.Request) {
 		problem.write(w)
 		return
 	}
+	before := s.config.Status().Store
 	view, err := s.config.Engine.MoveSession(req.Service, req.User, req.To, s.now())
-	s.answerSession(w, view, err)
-}
-
-func (s *Server) answerSession(w http.ResponseWriter, view affinity.SessionView, err error) {
 	if err != nil {
 		s.problemOf(err).write(w)
 		return
 	}
-	writeJSON(w, view)
+	writeJSON(w, Moved{SessionView: view, Untold: untold(before, s.config.Status().Store)})
+}
+
+// untold says why the other gateways have not heard of what happened between two looks at the store; empty: they have, or there are none.
+func untold(before, after *StoreStatus) string {
+	switch {
+	case after == nil || after.Answers && after.Undecided <= before.Undecided:
+		return ""
+	case after.Error != "":
+		return after.Error
+	}
+	return "the store did not take it"
 }
 
 // problemOf tells the engine's errors apart, and says what there is in place of what was asked for.

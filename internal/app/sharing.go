@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/remora-proxy/remora/internal/admin"
@@ -61,7 +60,6 @@ type sharing struct {
 	drains  drains
 	recount recount
 	said    storeLog
-	counted atomic.Bool   // all sessions, since the start, so that their number is known
 	fresh   chan struct{} // has a token when there are news of drains
 	closed  chan struct{}
 	begun   bool // the store was told what the table has; the main goroutine's
@@ -227,9 +225,6 @@ func (s *sharing) hear(n shared.News) {
 		return
 	}
 	s.store.Hear(n, s.p.clock.instant())
-	if n.Kind == shared.Totals {
-		s.counted.Store(true)
-	}
 }
 
 func (s *sharing) close() {
@@ -257,7 +252,7 @@ func (s *sharing) status() *admin.StoreStatus {
 		URL: s.outside.Name(), Prefix: s.o.Prefix, Answers: !st.Down, Full: s.full(), Telling: st.Telling,
 		Pending: st.Pending, Undecided: st.Undecided,
 	}
-	if s.counted.Load() {
+	if st.Counted {
 		out.Sessions = &st.Total
 	}
 	if st.LastAnswer != 0 {

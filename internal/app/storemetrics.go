@@ -69,7 +69,7 @@ func (c *storeCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descStoreConflict, is(c.s.outside.Conflict() != nil))
 	counter(descStoreOutages, st.Opens)
 	gauge(descStoreAnswer, float64(st.LastAnswer)/1000)
-	if c.s.counted.Load() {
+	if st.Counted {
 		gauge(descStoreSessions, float64(st.Total))
 	}
 	counter(descStoreClaims, st.Claims)

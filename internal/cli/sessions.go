@@ -104,7 +104,9 @@ tells it that the session moved. The user's state in the old replica does not co
 	required(cmd, "to", "the replica to move the session to")
 	cmd.RunE = runs(func(cmd *cobra.Command, args []string) error {
 		return asks(cmd, g, func(ctx context.Context, c *admin.Client) (affinity.SessionView, error) {
-			return c.Move(ctx, admin.MoveRequest{Service: service, User: args[0], To: to})
+			moved, err := c.Move(ctx, admin.MoveRequest{Service: service, User: args[0], To: to})
+			warnUntold(env, moved.Untold)
+			return moved.SessionView, err
 		}, func(answers []answer[affinity.SessionView]) error {
 			return printSessions(env, *output, g.several(), answers)
 		})
@@ -151,9 +153,7 @@ the store does not answer, nobody knows that: the wait says so, and goes on.`,
 		return asks(cmd, g, func(within context.Context, c *admin.Client) (admin.Endpoints, error) {
 			// Within a bound of its own: when the time for waiting is up, the mark is there.
 			eps, err := c.Drain(within, admin.DrainRequest{Endpoint: args[0], Undo: undo})
-			if err == nil && eps.Untold != "" {
-				fmt.Fprintf(env.Stderr, "the other gateways have not heard of it yet, and will when the store answers: %s\n", eps.Untold)
-			}
+			warnUntold(env, eps.Untold)
 			if err == nil && !undo {
 				err = warnUnready(within, env, c, eps.Endpoints)
 			}
@@ -166,6 +166,13 @@ the store does not answer, nobody knows that: the wait says so, and goes on.`,
 		})
 	})
 	return cmd
+}
+
+// warnUntold says that the other gateways have not heard of a change, if there is a reason why.
+func warnUntold(env Env, why string) {
+	if why != "" {
+		fmt.Fprintf(env.Stderr, "the other gateways have not heard of it yet, and will when the store answers: %s\n", why)
+	}
 }
 
 // warnUnready tells of services that a drain has taken the last ready replica.

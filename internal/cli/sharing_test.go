@@ -224,6 +224,15 @@ func TestRequestsGoOnWithoutTheStoreAndWithItAgain(t *testing.T) {
 		t.Error("nothing says that the other gateway has not heard of the drain")
 	}
 
+	annIs, err := first.api.Session(t.Context(), admin.SessionRequest{Service: "backend-1", User: "ann"})
+	must(t, err)
+	to := backends.addresses[3-max(1, slices.Index(backends.addresses, annIs.Endpoint))] // not the drained one
+	stderr.Reset()
+	code := Main("test", []string{"sessions", "move", "ann", "--service", "backend-1", "--to", to, "--gateway", first.admin}, env)
+	if code != exitOK || !strings.Contains(stderr.String(), "the other gateways have not heard of it yet") {
+		t.Errorf("remora sessions move ends with %d\n%s", code, stderr.String())
+	}
+
 	store.Continue()
 	for _, g := range []*served{first, second} {
 		g.Line("the store answers again")

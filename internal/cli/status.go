@@ -50,7 +50,7 @@ Where there are several, numbers of sessions and requests are the sums: a user w
 that share a store (--store), each knows the sessions of all, and LIVE is not added up.
 
 LIVE is the sessions that have not expired, HELD those of them with a request in flight. LIVE of a store is as of the last count, and - until a
-gateway has heard of one, some seconds after the start of the first. ANSWERS is how many of a store's gateways it answers:
+gateway has heard of one, some seconds after the start of the first, and while the store answers none. ANSWERS is how many of a store's gateways it answers:
 one without its store serves on, and says so in CONCERNS. A drain is over when its replica has
 neither a session nor a request; at its END the sessions that are left move.
 

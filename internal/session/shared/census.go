@@ -73,6 +73,15 @@ func (c *census) walk() time.Duration {
 	return max(leastWalk, time.Duration(c.total.Load())*time.Second/sessionsASecond)
 }
 
+// severalWalks is of how many walks nothing must have been heard before what was counted is taken for old.
+const severalWalks = 3
+
+// fresh reports whether what was heard is of one of the last walks: else nobody counts any more, or nothing has been heard yet.
+func (c *census) fresh(now session.Instant) bool {
+	heard := session.Instant(c.heard.Load())
+	return heard != 0 && now < heard.Add(severalWalks*c.walk())
+}
+
 // partsAtOnce is how many parts one call of Count visits.
 func (s *Store) partsAtOnce() int {
 	return max(1, int(float64(s.census.pass.parts)*s.o.Interval.Seconds()/s.census.walk().Seconds()))
@@ -103,7 +112,7 @@ func (s *Store) elsewhere(ep session.EndpointID) int {
 		return 0
 	}
 	n := (*others)[ep]
-	if n > 0 && s.latest.Load() >= c.heard.Load()+max(s.idleOf(ep), 3*c.walk()).Milliseconds() {
+	if n > 0 && s.latest.Load() >= c.heard.Load()+max(s.idleOf(ep), severalWalks*c.walk()).Milliseconds() {
 		return 0
 	}
 	return n

@@ -21,9 +21,10 @@ type Status struct {
 	Telling    bool            // the store is being told all live sessions again
 	Refusal    error           // why the store refuses to renew some sessions, as of the last Flush; nil: it does not
 
-	Total       int // live sessions of all gateways, as of the last count
-	Pending     int // renewals that wait for the next Flush
-	Undecided   int // decisions made alone of which the store has not heard yet
+	Counted     bool // Total is of one of the last few counts, and the store answers
+	Total       int  // live sessions of all gateways, as of the last count
+	Pending     int  // renewals that wait for the next Flush
+	Undecided   int  // decisions made alone of which the store has not heard yet
 	Forgotten   uint64
 	Opens       uint64 // how many times the store stopped to answer
 	Claims      uint64 // first sights that the store was asked about
@@ -42,6 +43,7 @@ func (s *Store) Status() Status {
 	st := Status{Down: l.down(), Since: l.since, Why: l.why, LastAnswer: l.lastGood(), Opens: l.opens}
 	l.mu.Unlock()
 	st.Telling, st.Total = s.resync.telling.Load(), int(s.census.total.Load())
+	st.Counted = !st.Down && s.census.fresh(session.Instant(s.latest.Load()))
 	st.Pending, st.Undecided = s.dirty.size(), int(s.untold.n.Load())
 	st.Claims, st.Adopted, st.Renewals = s.stats.claims.Load(), s.stats.adopted.Load(), s.stats.renewals.Load()
 	st.Followed, st.DecidedHere = s.stats.followed.Load(), s.stats.alone.Load()

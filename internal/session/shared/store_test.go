@@ -295,3 +295,28 @@ func TestManyUsersAtOnce(t *testing.T) {
 		}
 	}
 }
+
+func TestTheTotalIsKnownWhileSomebodyCounts(t *testing.T) {
+	r := newRig(t, 2)
+	a, b := r.gws[0], r.gws[1]
+	is := func(when string, want bool) {
+		t.Helper()
+		if st := a.Status(); st.Counted != want {
+			t.Errorf("%s it is counted: %v", when, st.Counted)
+		}
+	}
+	is("at the start", false)
+	r.pass(15 * time.Second)
+	is("after some walks", true)
+	a.way.deaf = true
+	r.pass(10 * time.Second)
+	is("when one walk was not heard of", true)
+	r.pass(10 * time.Second)
+	is("when several were not", false)
+	a.way.deaf = false
+	r.pass(15 * time.Second)
+	is("when they are heard of again", true)
+	a.way.cut, b.way.cut = true, true
+	r.pass(2 * time.Second)
+	is("when the store does not answer", false)
+}
