@@ -14,7 +14,7 @@ const (
 	// markSettle is how long after a drain mark was told the others have it, also those that missed the news and look at markInterval.
 	markSettle = 2 * markInterval
 	// awaySettle is how long after the store was away, and this gateway has told it all its sessions, the others have as well: they try it again
-	// 4 s after the last failure at the latest, and tell it some 16,000 sessions a second.
+	// 4 s after the last failure at the latest, and tell it some 20,000 sessions a second.
 	awaySettle = 10 * time.Second
 
 	recountPause = 5 * time.Second // from one count to the next, where sessions were found
